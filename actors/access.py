@@ -1,0 +1,90 @@
+"""Who may see what in one account, in memory: the facts that policies decide on.
+
+There is one `AccountAccess` per account, shared by every session and every actor of the account and changed only by the
+account's actor, after the commit. A right that is revoked is therefore revoked for everybody at the same instant.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from ..engine.errors import NotFound
+from ..storage.contracts import AccountRecords, Reads
+from .entities import Member, Role
+
+
+class AccountAccess:
+    """The members, roles and inboxes of an account."""
+
+    __slots__ = ("__weakref__", "account_id", "active", "inbox_members", "inboxes", "names", "roles", "version")
+
+    def __init__(self, records: AccountRecords) -> None:
+        self.account_id = records.account.id
+        self.active = records.account.status == "active"
+        self.roles: dict[int, Role] = {member.user_id: Role(member.role) for member in records.members}
+        self.names: dict[int, str] = {user.id: user.name for user in records.users.values()}
+        self.inboxes: dict[int, str] = {inbox.id: inbox.name for inbox in records.inboxes}
+        self.inbox_members: dict[int, set[int]] = {}
+        for entry in records.inbox_members:
+            self.inbox_members.setdefault(entry.inbox_id, set()).add(entry.user_id)
+        #: Rises with every change, so that whoever derived something from this can see that it is old.
+        self.version = 0
+
+    def role_of(self, member: Member) -> Role | None:
+        """The member's role now; None where the user does not belong to the account (any more)."""
+        return self.roles.get(member.user_id) if self.active and member.account_id == self.account_id else None
+
+    def may_see_inbox(self, user_id: int, role: Role, inbox_id: int) -> bool:
+        """An inbox without members is open to every agent; with members, to them. Administrators and viewers see all."""
+        if inbox_id not in self.inboxes:
+            return False
+        members = self.inbox_members.get(inbox_id)
+        return not members or role is not Role.AGENT or user_id in members
+
+
+class AccessBook:
+    """The `AccountAccess` of every account that is in use."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._known: weakref.WeakValueDictionary[int, AccountAccess] = weakref.WeakValueDictionary()
+        self._loading: dict[int, trio.Event] = {}
+        #: Called after every change of an account's access, with that access.
+        self.listeners: list[Callable[[AccountAccess], Any]] = []
+
+    def known(self, account_id: int) -> AccountAccess | None:
+        return self._known.get(account_id)
+
+    async def of(self, account_id: int) -> AccountAccess:
+        """The account's access, read from the store at most once while anybody uses it.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+        while True:
+            access = self._known.get(account_id)
+            if access is not None:
+                return access
+            loading = self._loading.get(account_id)
+            if loading is not None:
+                await loading.wait()
+                continue
+            self._loading[account_id] = trio.Event()
+            try:
+                records = await self._reads.account(account_id)
+                if records is None:
+                    raise NotFound
+                access = self._known[account_id] = AccountAccess(records)
+            finally:
+                self._loading.pop(account_id).set()
+            return access
+
+    def changed(self, access: AccountAccess) -> None:
+        """Tell the listeners that rights in this account changed."""
+        access.version += 1
+        for listener in self.listeners:
+            listener(access)

@@ -1,0 +1,34 @@
+"""Status: open, pending, resolved, snoozed. Every change writes an activity message that says who did it."""
+
+from __future__ import annotations
+
+from ..conversation_state import ConversationState
+from ..draft import Draft
+from ..entities import MessageType, Principal, Status, System
+from ..events import STATUS_CHANGED
+from ..times import optional_rfc3339
+
+_DEEDS = {
+    Status.OPEN: "reopened",
+    Status.PENDING: "marked as pending",
+    Status.RESOLVED: "marked resolved",
+    Status.SNOOZED: "snoozed",
+}
+
+
+def set_status(
+    state: ConversationState, status: Status, by: Principal, draft: Draft, snoozed_until: int | None = None
+) -> None:
+    """Change the status, announce it, and write the activity message."""
+    previous = state.status
+    draft.change(status=str(status), snoozed_until=snoozed_until if status is Status.SNOOZED else None)
+    data = {"status": state.status, "previous_status": previous, "snoozed_until": optional_rfc3339(state.snoozed_until)}
+    draft.add_event(by, STATUS_CHANGED, data)
+    draft.add_message(
+        System(state.account_id), MessageType.ACTIVITY, f"Conversation was {_DEEDS[status]} by {by.name or by.type}"
+    )
+
+
+def reopen(state: ConversationState, by: Principal, draft: Draft) -> None:
+    """A visitor wrote: what was resolved or snoozed is open again."""
+    set_status(state, Status.OPEN, by, draft)

@@ -1,0 +1,87 @@
+"""Send a message: what a visitor or a member says in a conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...engine.errors import Conflict, Invalid, RateLimited
+from ...storage.records import MessageRow
+from ..conversation_state import ConversationState
+from ..draft import Draft
+from ..entities import MessageType, Principal, Status, Visitor
+from ..flood import TokenBucket
+from ..limits import ChatLimits
+from ..policies.message import MessagePolicy
+from .change_status import reopen
+from .refusing import refuse
+
+
+@dataclass(frozen=True, slots=True)
+class SendMessage:
+    """`client_id` makes it safe to repeat: the same sender gets the first result again, and nothing is stored twice."""
+
+    by: Principal
+    content: str
+    client_id: str | None = None
+    private: bool = False
+    content_type: str = "text"
+    content_attributes: str | None = None  # JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The stored message; `repeated` where an earlier request stored it."""
+
+    message: MessageRow
+    repeated: bool = False
+
+
+class SendMessageHandler:
+    def __init__(self, limits: ChatLimits) -> None:
+        self._limits = limits
+
+    def __call__(self, state: ConversationState, command: SendMessage, draft: Draft) -> Sent:
+        by = command.by
+        policy = MessagePolicy(state.access, by)
+        if state.deleted_at is not None or not policy.can_send(state, private=command.private):
+            refuse(policy, state)
+        first = state.sent.get(command.client_id) if command.client_id is not None else None
+        if first is not None:
+            return self._repeated(command, first)
+        if not command.content.strip():
+            raise Invalid(fields={"content": "A message must not be empty."})
+        self._brake(state, by)
+        from_visitor = isinstance(by, Visitor)
+        row = draft.add_message(
+            by,
+            MessageType.INCOMING if from_visitor else MessageType.OUTGOING,
+            command.content,
+            content_type=command.content_type,
+            content_attributes=command.content_attributes,
+            private=command.private,
+            client_id=command.client_id,
+        )
+        state.remember(row, self._limits.remembered_client_ids)
+        if from_visitor and state.status != Status.OPEN and state.status != Status.PENDING:
+            reopen(state, by, draft)
+        return Sent(row)
+
+    def _repeated(self, command: SendMessage, first: MessageRow) -> Sent:
+        if first.sender_type != command.by.type or first.sender_id != command.by.id:
+            raise Conflict("This client_id belongs to a message of somebody else.")
+        return Sent(first, repeated=True)
+
+    def _brake(self, state: ConversationState, by: Principal) -> None:
+        limits = self._limits
+        if isinstance(by, Visitor):
+            rate, burst = limits.visitor_rate, limits.visitor_burst
+        else:
+            rate, burst = limits.member_rate, limits.member_burst
+        if rate <= 0:
+            return
+        bucket = state.buckets.get(by.type)
+        if bucket is None:
+            bucket = state.buckets[by.type] = TokenBucket(rate, burst)
+        wait = bucket.take()
+        if wait:
+            raise RateLimited("You send faster than this conversation allows; slow down.", retry_after=wait)

@@ -1,0 +1,54 @@
+"""A conversation in memory: what its actor decides on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..storage.contracts import ConversationRecords
+from ..storage.records import MessageRow
+from .access import AccountAccess
+from .flood import TokenBucket
+
+
+class ConversationState:
+    """Changed only by the turns of one actor."""
+
+    __slots__ = (
+        "access", "account_id", "assignee_id", "buckets", "contact_id", "contact_name", "cursors", "custom_attributes", "deleted_at",
+        "display_id", "id", "inbox_id", "labels", "last_activity_at", "last_message_seq", "last_seq", "priority",
+        "sent", "snoozed_until", "status", "typing",
+    )  # fmt: skip
+
+    def __init__(self, records: ConversationRecords, access: AccountAccess) -> None:
+        row = records.conversation
+        self.id = row.id
+        self.account_id = row.account_id
+        self.inbox_id = row.inbox_id
+        self.contact_id = row.contact_id
+        self.contact_name = records.contact.name
+        self.display_id = row.display_id
+        self.status = row.status
+        self.priority = row.priority
+        self.assignee_id = row.assignee_id
+        self.labels = list(row.labels)
+        self.custom_attributes: dict[str, Any] = dict(row.custom_attributes)
+        self.snoozed_until = row.snoozed_until
+        self.last_seq = row.last_seq
+        self.last_message_seq = row.last_message_seq
+        self.last_activity_at = row.last_activity_at
+        self.deleted_at = row.deleted_at
+        self.access = access
+        self.cursors: dict[tuple[str, int], int] = {
+            (cursor.reader_type, cursor.reader_id): cursor.seq for cursor in records.cursors
+        }
+        #: The latest messages by client id. What is not here may still be in the store, whose unique key has the last word.
+        self.sent: dict[str, MessageRow] = {}
+        self.buckets: dict[str, TokenBucket] = {}  # by type of sender
+        self.typing: dict[tuple[str, int | None], float] = {}
+
+    def remember(self, row: MessageRow, bound: int) -> None:
+        """Keep a message for senders that repeat it."""
+        if row.client_id is not None:
+            self.sent[row.client_id] = row
+            if len(self.sent) > bound:
+                del self.sent[next(iter(self.sent))]

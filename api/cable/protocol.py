@@ -1,0 +1,162 @@
+"""Action Cable on the wire: what its messages look like in each subprotocol.
+
+The protocol is what two real clients speak: `@rails/actioncable` (base, JSON) and `@anycable/core` (base and extended, JSON
+and msgpack). A client never gets a message type that its subprotocol does not have.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from ...actors.events import Audience, Encoding, Event
+from ...engine.frames import BINARY, TEXT, frame
+
+UNSUPPORTED = "actioncable-unsupported"
+TOKEN_PREFIX = "anycable-token."
+
+_json = msgspec.json.Encoder().encode
+_msgpack = msgspec.msgpack.Encoder().encode
+
+DisconnectReason: TypeAlias = Literal["unauthorized", "invalid_request", "server_restart", "remote", "too_slow"]
+
+
+class StreamPosition(msgspec.Struct, frozen=True):
+    epoch: str = ""
+    offset: int = 0
+
+
+class HistoryRequest(msgspec.Struct, frozen=True):
+    """`since` in seconds; a position per stream takes precedence."""
+
+    since: float | None = None
+    streams: dict[str, StreamPosition] = {}
+
+
+class Command(msgspec.Struct, frozen=True):
+    """What a client sends. `data` is a JSON string in `message`, anything in `whisper` and `presence`."""
+
+    command: str
+    identifier: str = ""
+    data: Any = None
+    history: HistoryRequest | None = None
+
+
+class CableProtocol:
+    """One subprotocol: how to read commands and write messages."""
+
+    def __init__(self, name: str, encoding: Encoding, *, extended: bool) -> None:
+        self.name = name
+        self.encoding: Encoding = encoding
+        self.extended = extended
+        self._first = TEXT if encoding == "json" else BINARY
+        self._encode = _json if encoding == "json" else _msgpack
+        decoder: Any = msgspec.json.Decoder(Command) if encoding == "json" else msgspec.msgpack.Decoder(Command)
+        self._decode = decoder.decode
+
+    def decode(self, payload: bytes) -> Command:
+        """Raises msgspec.MsgspecError where this is no command."""
+        command: Command = self._decode(payload)
+        return command
+
+    def is_text(self) -> bool:
+        return self._first == TEXT
+
+    def message(self, content: Any) -> bytes:
+        """One whole frame."""
+        return frame(self._encode(content), self._first)
+
+    def welcome(self, session_id: str) -> bytes:
+        return self.message({"type": "welcome", "sid": session_id} if self.extended else {"type": "welcome"})
+
+    def ping(self, seconds: int) -> bytes:
+        return self.message({"type": "ping", "message": seconds})
+
+    def disconnect(self, reason: DisconnectReason, *, reconnect: bool) -> bytes:
+        return self.message({"type": "disconnect", "reason": reason, "reconnect": reconnect})
+
+    def about(self, kind: str, identifier: str) -> bytes:
+        """`confirm_subscription`, `reject_subscription`, `confirm_history`, `reject_history`."""
+        return self.message({"type": kind, "identifier": identifier})
+
+    def data(self, identifier: str, content: Any) -> bytes:
+        """A message for one subscription that has no position."""
+        return self.message({"identifier": identifier, "message": content})
+
+
+class EventFormat:
+    """How one group of subscribers sees events; equal formats share the encoded bytes."""
+
+    __slots__ = ("__weakref__", "_epoch", "_hash", "_prefix", "audience", "identifier", "protocol")
+
+    def __init__(self, protocol: CableProtocol, identifier: str, audience: Audience, epoch: str) -> None:
+        self.protocol = protocol
+        self.identifier = identifier
+        self.audience: Audience = audience
+        self._epoch = epoch
+        self._hash = hash((protocol.name, identifier, audience))
+        if protocol.encoding == "json":
+            self._prefix = b'{"identifier":%b,"message":' % _json(identifier)
+        else:
+            self._prefix = _msgpack("identifier") + _msgpack(identifier) + _msgpack("message")
+
+    def frame(self, event: Event) -> bytes | None:
+        """The event as one whole frame; None where this audience must not see it."""
+        if event.private and self.audience == "visitor":
+            return None
+        protocol = self.protocol
+        body = event.encoded(protocol.encoding, self.audience)
+        positioned = protocol.extended and event.seq is not None
+        if protocol.encoding == "json":
+            return frame(self._prefix + body + (self._json_position(event) if positioned else b"}"), TEXT)
+        if not positioned:
+            return frame(b"\x82" + self._prefix + body, BINARY)
+        return frame(b"\x85" + self._prefix + body + self._msgpack_position(event), BINARY)
+
+    def _json_position(self, event: Event) -> bytes:
+        return b',"stream_id":"%b","epoch":"%b","offset":%d}' % (
+            event.stream.encode(), self._epoch.encode(), event.seq,
+        )  # fmt: skip
+
+    def _msgpack_position(self, event: Event) -> bytes:
+        position = {"stream_id": event.stream, "epoch": self._epoch, "offset": event.seq}
+        return b"".join([_msgpack(name) + _msgpack(value) for name, value in position.items()])
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, EventFormat)
+            and self.protocol is other.protocol
+            and self.identifier == other.identifier
+            and self.audience == other.audience
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        CableProtocol("actioncable-v1-json", "json", extended=False),
+        CableProtocol("actioncable-v1-ext-json", "json", extended=True),
+        CableProtocol("actioncable-v1-msgpack", "msgpack", extended=False),
+        CableProtocol("actioncable-v1-ext-msgpack", "msgpack", extended=True),
+    )
+}
+
+
+def choose(offered: tuple[str, ...]) -> tuple[CableProtocol | None, str | None]:
+    """The protocol to speak, and the subprotocol to select.
+
+    The first offered one that is supported. A client that offers nothing speaks base JSON. One that offers only what is not
+    supported gets `actioncable-unsupported` if it knows that word, and no subprotocol otherwise. A token is never echoed.
+    """
+    for name in offered:
+        if name in PROTOCOLS:
+            return PROTOCOLS[name], name
+    if UNSUPPORTED in offered:
+        return None, UNSUPPORTED
+    if any(not name.startswith(TOKEN_PREFIX) for name in offered):
+        return None, None
+    return PROTOCOLS["actioncable-v1-json"], None

@@ -1,0 +1,51 @@
+"""One server per database file. The kernel drops the lock when the process dies, however it dies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO
+
+from ..engine.errors import TertuliaError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+class DatabaseInUse(TertuliaError):
+    """Another server has this database open; stop it, or name another database."""
+
+    code = "database_in_use"
+
+
+class FileLock:
+    """An advisory lock on a file of its own, with the holder's process id in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def acquire(self, what: str) -> None:
+        """Raises DatabaseInUse where another process holds the lock, OSError where the file cannot be made."""
+        file = self._path.open("a+", encoding="ascii")
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            file.close()
+            raise DatabaseInUse(
+                f"The database {what} is open in another server (process {holder}); stop it, or name another database."
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
