@@ -14,32 +14,76 @@ import trio
 
 from ..engine.errors import NotFound
 from ..storage.contracts import AccountRecords, Reads
-from .entities import Member, Role
+from .entities import Member, Principal, Role, Visitor
 
 
 class AccountAccess:
     """The members, roles and inboxes of an account."""
 
-    __slots__ = ("__weakref__", "account_id", "active", "inbox_members", "inboxes", "names", "roles", "version")
+    __slots__ = (
+        "__weakref__",
+        "account_id",
+        "active",
+        "blocked",
+        "inbox_members",
+        "inboxes",
+        "names",
+        "roles",
+        "version",
+    )
 
     def __init__(self, records: AccountRecords) -> None:
         self.account_id = records.account.id
-        self.active = records.account.status == "active"
-        self.roles: dict[int, Role] = {member.user_id: Role(member.role) for member in records.members}
-        self.names: dict[int, str] = {user.id: user.name for user in records.users.values()}
-        self.inboxes: dict[int, str] = {inbox.id: inbox.name for inbox in records.inboxes}
+        self.active = False
+        self.roles: dict[int, Role] = {}
+        self.names: dict[int, str] = {}
+        self.inboxes: dict[int, str] = {}
         self.inbox_members: dict[int, set[int]] = {}
-        for entry in records.inbox_members:
-            self.inbox_members.setdefault(entry.inbox_id, set()).add(entry.user_id)
+        self.blocked: set[int] = set()  # contacts that may do nothing
         #: Rises with every change, so that whoever derived something from this can see that it is old.
         self.version = 0
+        self.load(records)
+
+    def load(self, records: AccountRecords) -> bool:
+        """Take over what the store says; whether that is anything new."""
+        before = self._facts()
+        self.active = records.account.status == "active"
+        self.roles = {member.user_id: Role(member.role) for member in records.members}
+        self.names = {user.id: user.name for user in records.users.values()}
+        self.inboxes = {inbox.id: inbox.name for inbox in records.inboxes}
+        self.inbox_members = {}
+        for entry in records.inbox_members:
+            self.inbox_members.setdefault(entry.inbox_id, set()).add(entry.user_id)
+        self.blocked = set(records.blocked_contacts)
+        return self._facts() != before
+
+    def _facts(self) -> tuple[Any, ...]:
+        return (self.active, self.roles, self.names, self.inboxes, self.inbox_members, self.blocked)
+
+    def admits(self, principal: Principal) -> bool:
+        """Whether the principal may do anything at all in this account. Sessions of those who may not are closed."""
+        if isinstance(principal, Member):
+            return self.role_of(principal) is not None
+        if isinstance(principal, Visitor):
+            return (
+                self.active
+                and principal.account_id == self.account_id
+                and principal.inbox_id in self.inboxes
+                and principal.contact_id not in self.blocked
+            )
+        return principal.account_id == self.account_id
+
+    def may_be_assigned(self, user_id: int, inbox_id: int) -> bool:
+        """Conversations are assigned to who may answer in them: not to viewers, not to who cannot see the inbox."""
+        role = self.roles.get(user_id)
+        return role is not None and role is not Role.VIEWER and self.may_see_inbox(user_id, role, inbox_id)
 
     def role_of(self, member: Member) -> Role | None:
         """The member's role now; None where the user does not belong to the account (any more)."""
         return self.roles.get(member.user_id) if self.active and member.account_id == self.account_id else None
 
     def may_see_inbox(self, user_id: int, role: Role, inbox_id: int) -> bool:
-        """An inbox without members is open to every agent; with members, to them. Administrators and viewers see all."""
+        """Without members it is open to every agent; with members, to them. Administrators and viewers see all."""
         if inbox_id not in self.inboxes:
             return False
         members = self.inbox_members.get(inbox_id)

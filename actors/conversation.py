@@ -3,52 +3,49 @@
 A turn runs its commands one after the other on the state in memory, each with its policy check, and submits what they
 decided as one unit of work. It does not wait for the commit: the next turn goes on from the new state. Answers and
 broadcasts leave after the commit, in the order of `seq`.
+
+A commit that failed may have reached the disk all the same (its acknowledgement was lost). Therefore the next
+incarnation first broadcasts whatever the store has beyond the last broadcast: subscribers miss nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ..engine.actor import Actor, Context
 from ..engine.errors import NotFound, Refusal, StaleWrite
-from ..engine.hub import Hub
-from ..engine.mailbox import Envelope
-from ..storage.contracts import Journal, Reads
+from ..engine.mailbox import Envelope, Lane
 from ..storage.writes import Unit
-from .access import AccessBook
+from .collaborators import Collaborators, ConversationKey
+from .commands.delete_conversation import DeleteConversation, DeleteConversationHandler
+from .commands.edit_message import DeleteMessage, DeleteMessageHandler, EditMessage, EditMessageHandler
+from .commands.mark_read import MarkRead, MarkReadHandler, SetTyping, SetTypingHandler
 from .commands.send_message import SendMessage, SendMessageHandler
+from .commands.update_conversation import UpdateConversation, UpdateConversationHandler
 from .conversation_state import ConversationState
-from .draft import Draft
-from .entities import WallClock
-from .events import Event, conversation_stream
+from .draft import Draft, Unread
+from .events import Event, conversation_stream, event_of, inbox_topic
 from .limits import ChatLimits
+from .typists import TypingExpired, TypingExpiredHandler, stop_typing
 
-ConversationKey: TypeAlias = tuple[int, int]  # (account id, conversation id)
+__all__ = ["Collaborators", "CommandHandler", "ConversationActor", "ConversationKey", "command_handlers", "inbox_topic"]
+
 CommandHandler: TypeAlias = Callable[[ConversationState, Any, Draft], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Collaborators:
-    """What conversations and accounts work with."""
-
-    reads: Reads
-    journal: Journal
-    hub: Hub[Event]
-    access: AccessBook
-    wall_clock: WallClock
-    limits: ChatLimits
 
 
 def command_handlers(limits: ChatLimits) -> Mapping[type, CommandHandler]:
     """One handler per use case."""
-    return {SendMessage: SendMessageHandler(limits)}
-
-
-def inbox_topic(inbox_id: int) -> str:
-    """The topic of everything that happens in an inbox's conversations."""
-    return f"inbox:{inbox_id}"
+    return {
+        SendMessage: SendMessageHandler(limits),
+        EditMessage: EditMessageHandler(limits),
+        DeleteMessage: DeleteMessageHandler(limits),
+        MarkRead: MarkReadHandler(),
+        SetTyping: SetTypingHandler(limits),
+        TypingExpired: TypingExpiredHandler(),
+        UpdateConversation: UpdateConversationHandler(limits),
+        DeleteConversation: DeleteConversationHandler(),
+    }
 
 
 class ConversationActor(Actor[ConversationKey]):
@@ -72,6 +69,14 @@ class ConversationActor(Actor[ConversationKey]):
             raise NotFound
         self.state = ConversationState(records, await self._world.access.of(account_id))
         self._inbox_topic = inbox_topic(self.state.inbox_id)
+        if self.key in self._world.behind:
+            await self._catch_up()
+        self._forget_typists()
+        if self.state.deleted_at is not None:
+            raise NotFound
+
+    async def passivate(self) -> None:
+        self._forget_typists()
 
     async def handle(self, batch: list[Envelope]) -> None:
         if batch[0].reruns:
@@ -83,21 +88,59 @@ class ConversationActor(Actor[ConversationKey]):
                 answer = self._handlers[type(command)](self.state, command, draft)
             except Refusal as refusal:
                 envelope.refuse(refusal)
+            except Unread as unread:
+                await self._read_up(envelope, draft, unread)
             else:
                 draft.answers.append((envelope, answer))
+        if draft.timers is not None:
+            self._arm(draft.timers)
         if draft.empty and not self._in_flight:
-            self._answer(draft)
+            self._tell(draft)
         else:
             self._submit(draft)
+
+    async def _read_up(self, envelope: Envelope, draft: Draft, unread: Unread | None) -> None:
+        """Run a command that needs the log as the store has it. Rare: edits and deletions."""
+        while unread is not None:
+            if draft.loaded is None:
+                draft.loaded = {}
+                if self._in_flight:
+                    await self._world.journal.write(Unit(self.state.account_id))
+            if unread.seq is not None:
+                account_id, conversation_id = self.key
+                row = await self._world.reads.message(account_id, conversation_id, unread.seq)
+                draft.loaded[unread.seq] = row
+            unread = None
+            try:
+                answer = self._handlers[type(envelope.message)](self.state, envelope.message, draft)
+            except Refusal as refusal:
+                envelope.refuse(refusal)
+            except Unread as more:
+                unread = more
+            else:
+                draft.answers.append((envelope, answer))
 
     async def _recall(self, batch: list[Envelope]) -> None:
         """The store refused these once. Perhaps their client ids are older than what memory holds: look them up."""
         state = self.state
-        client_ids = {envelope.message.client_id for envelope in batch if isinstance(envelope.message, SendMessage)}
-        unknown = client_ids - state.sent.keys() - {None}
+        sends = (envelope.message for envelope in batch if isinstance(envelope.message, SendMessage))
+        unknown = {send.client_id for send in sends if send.client_id is not None} - state.sent.keys()
         if unknown:
             for row in await self._world.reads.sent(state.account_id, state.id, unknown):
                 state.remember(row, self._world.limits.remembered_client_ids)
+
+    async def _catch_up(self) -> None:
+        """Broadcast what is in the store and was never broadcast."""
+        after = self._world.behind[self.key]
+        page = self._world.limits.history_page
+        while True:
+            rows = await self._world.reads.log(*self.key, after=after, limit=page)
+            self._publish([event_of(row) for row in rows])
+            if rows:
+                after = self._world.behind[self.key] = rows[-1].seq
+            if len(rows) < page:
+                break
+        del self._world.behind[self.key]
 
     def _submit(self, draft: Draft) -> None:
         state = self.state
@@ -108,6 +151,7 @@ class ConversationActor(Actor[ConversationKey]):
             writes=draft.writes,
         )
         if draft.published or draft.changes:
+            state.updated_at = draft.now
             unit.conversation_id = state.id
             unit.old_seq = draft.old_seq
             unit.new_seq = state.last_seq
@@ -125,22 +169,53 @@ class ConversationActor(Actor[ConversationKey]):
 
     def _committed(self, draft: Draft) -> None:
         self._in_flight -= 1
-        hub = self._world.hub
-        hub.publish(self._topic, draft.published)
-        hub.publish(self._inbox_topic, draft.published)
-        self._answer(draft)
+        self._publish(draft.published)
+        self._tell(draft)
         self.context.settle()
 
     def _failed(self, draft: Draft, error: Exception) -> None:
         self._in_flight -= 1
+        # The first turn that failed is where the broadcasts stopped; those after it fail with it.
+        self._world.behind.setdefault(self.key, draft.old_seq)
+        self.context.fail(error)  # before the batch ends: one that settles well would make the next back-off short
         if isinstance(error, StaleWrite):
             self.context.run_again()
         else:
             for envelope, _ in draft.answers:
                 envelope.refuse(error)
             self.context.settle()
-        self.context.fail(error)
 
-    def _answer(self, draft: Draft) -> None:
+    def _publish(self, events: Sequence[Event]) -> None:
+        hub = self._world.hub
+        hub.publish(self._topic, events)
+        hub.publish(self._inbox_topic, events)
+
+    def _tell(self, draft: Draft) -> None:
+        """What happened is durable: tell those who only look on, and those who asked."""
+        if draft.ephemeral is not None:
+            self._whisper(draft.ephemeral)
         for envelope, answer in draft.answers:
             envelope.resolve(answer)
+
+    # Typing.
+
+    def _whisper(self, events: Sequence[Event]) -> None:
+        hub = self._world.hub
+        hub.publish(self._topic, events, ephemeral=True)
+        hub.publish(self._inbox_topic, events, ephemeral=True)
+
+    def _arm(self, timers: Sequence[tuple[float, Any]]) -> None:
+        for seconds, message in timers:
+            # Broadcasts may be dropped, jobs not: somebody waits for the end of the typing.
+            self.context.after(seconds, message, Lane.JOBS)
+        self._world.typists[self.key] = self.state.typing
+
+    def _forget_typists(self) -> None:
+        """This incarnation will not hear of them again: they have stopped."""
+        typists = self._world.typists.pop(self.key, None)
+        if typists:
+            draft = Draft(self.state, [], self._world.wall_clock())
+            for typist in list(typists.values()):
+                self.state.typing[typist.principal.type, typist.principal.id] = typist
+                stop_typing(self.state, typist.principal, draft)
+            self._whisper(draft.ephemeral or ())

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ..storage.contracts import ConversationRecords
-from ..storage.records import MessageRow
+from ..storage.records import Conversation, MessageRow
 from .access import AccountAccess
+from .entities import Principal
 from .flood import TokenBucket
+
+
+@dataclass(slots=True)
+class Typist:
+    """Somebody who is typing now. `until` is an instant of trio's clock."""
+
+    principal: Principal
+    private: bool
+    until: float
 
 
 class ConversationState:
     """Changed only by the turns of one actor."""
 
     __slots__ = (
-        "access", "account_id", "assignee_id", "buckets", "contact_id", "contact_name", "cursors", "custom_attributes", "deleted_at",
-        "display_id", "id", "inbox_id", "labels", "last_activity_at", "last_message_seq", "last_seq", "priority",
-        "sent", "snoozed_until", "status", "typing",
+        "access", "account_id", "assignee_id", "buckets", "contact_id", "contact_name", "created_at", "cursors",
+        "custom_attributes", "deleted_at", "display_id", "id", "inbox_id", "labels", "last_activity_at",
+        "last_message_seq", "last_seq", "priority", "sent", "snoozed_until", "status", "typing", "typing_timers",
+        "updated_at",
     )  # fmt: skip
 
     def __init__(self, records: ConversationRecords, access: AccountAccess) -> None:
@@ -36,15 +48,18 @@ class ConversationState:
         self.last_seq = row.last_seq
         self.last_message_seq = row.last_message_seq
         self.last_activity_at = row.last_activity_at
+        self.created_at = row.created_at
+        self.updated_at = row.updated_at
         self.deleted_at = row.deleted_at
         self.access = access
         self.cursors: dict[tuple[str, int], int] = {
             (cursor.reader_type, cursor.reader_id): cursor.seq for cursor in records.cursors
         }
-        #: The latest messages by client id. What is not here may still be in the store, whose unique key has the last word.
+        #: The latest messages by client id. What is not here may still be in the store, whose unique key decides.
         self.sent: dict[str, MessageRow] = {}
         self.buckets: dict[str, TokenBucket] = {}  # by type of sender
-        self.typing: dict[tuple[str, int | None], float] = {}
+        self.typing: dict[tuple[str, int | None], Typist] = {}
+        self.typing_timers: set[tuple[str, int | None]] = set()  # one each, however often somebody begins and stops
 
     def remember(self, row: MessageRow, bound: int) -> None:
         """Keep a message for senders that repeat it."""
@@ -52,3 +67,25 @@ class ConversationState:
             self.sent[row.client_id] = row
             if len(self.sent) > bound:
                 del self.sent[next(iter(self.sent))]
+
+    def record(self) -> Conversation:
+        """The conversation's row as it is after what has been decided."""
+        return Conversation(
+            id=self.id,
+            account_id=self.account_id,
+            inbox_id=self.inbox_id,
+            contact_id=self.contact_id,
+            display_id=self.display_id,
+            last_activity_at=self.last_activity_at,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            status=self.status,
+            priority=self.priority,
+            assignee_id=self.assignee_id,
+            labels=list(self.labels),
+            custom_attributes=self.custom_attributes,
+            snoozed_until=self.snoozed_until,
+            last_seq=self.last_seq,
+            last_message_seq=self.last_message_seq,
+            deleted_at=self.deleted_at,
+        )

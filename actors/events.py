@@ -1,7 +1,7 @@
 """What happened, and how each audience sees it. In: decisions of actors, or rows of the log. Next hop: `engine/hub`.
 
-An event has one projection per audience: members see everything, visitors never see private events. A projection is encoded
-once per encoding, however many subscribers there are.
+An event has one projection per audience: members see everything, visitors never see private events. A projection is
+encoded once per encoding, however many subscribers there are.
 """
 
 from __future__ import annotations
@@ -132,6 +132,11 @@ def conversation_stream(conversation_id: int) -> str:
 
 def account_stream(account_id: int) -> str:
     return f"account:{account_id}"
+
+
+def inbox_topic(inbox_id: int) -> str:
+    """The topic of everything that happens in an inbox's conversations."""
+    return f"inbox:{inbox_id}"
 
 
 def message_event(row: MessageRow) -> Event:

@@ -6,6 +6,9 @@ import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
+#: The last instant that RFC 3339 can say, in milliseconds.
+LATEST = 253_402_300_799_999
+
 
 def now() -> int:
     """The time of day in milliseconds since 1970-01-01 UTC."""

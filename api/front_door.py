@@ -1,26 +1,33 @@
-"""One port for everything. In: sockets from the listener. Next hop: `engine/connection` for cable, hypercorn for the rest.
+"""One port for all. In: sockets from the listener. Next hop: `engine/connection` for cable, hypercorn for the rest.
 
-The request head is looked at without being read (`MSG_PEEK`). A WebSocket upgrade to the cable path stays on the reactor;
-any other connection is handed over unread. A head that is not complete yet raises the socket's low-water mark, so that the
-kernel wakes us when there is more of it, and not before. Slow and oversized heads are refused.
+The request head is looked at without being read (`MSG_PEEK`). A WebSocket upgrade to the cable path stays on the
+reactor; any other connection is handed over unread. A head that is not complete yet raises the socket's low-water mark,
+so that the kernel wakes us when there is more of it, and not before. Slow and oversized heads are refused, and so is
+what cannot be HTTP.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
 import socket as sockets
 from collections.abc import Callable
-from http import HTTPStatus
 from socket import socket
 
 from ..engine.config import SocketLimits
 from ..engine.connection import Connection
-from ..engine.handshake import BadHandshake, Handshake, refusal
+from ..engine.handshake import BadHandshake
 from ..engine.reactor import Reactor
-from .cable.gateway import Gateway
+from .cable.admission import BROKEN_OFF, CROWDED, FIRST_BYTES, HEAD_END, NOT_HTTP, TOO_LARGE, TOO_SLOW, Admission, Cable
 from .cable.protocol import choose
 
-HEAD_END = b"\r\n\r\n"
+logger = logging.getLogger("tertulia.front_door")
+
 ACCEPTS_PER_EVENT = 64
+#: Seconds without accepting when the machine has no descriptors or buffers left.
+ACCEPT_PAUSE = 0.5
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class FrontDoor:
@@ -30,10 +37,9 @@ class FrontDoor:
         self,
         listener: socket,
         reactor: Reactor,
-        gateway: Gateway,
+        gateway: Cable,
         hand_over: Callable[[socket], None],
         limits: SocketLimits,
-        *,
         cable_path: str = "/cable",
         origins: frozenset[str] = frozenset(),
     ) -> None:
@@ -42,44 +48,95 @@ class FrontDoor:
         self.gateway = gateway
         self.hand_over = hand_over
         self.limits = limits
-        self.cable_path = cable_path.encode()
-        self.origins = origins
-        reactor.register(listener, self)
+        self.admission = Admission(cable_path.encode(), origins, limits.connections)
+        self.visits: dict[Visit, None] = {}  # the oldest first
+        reactor.watch(listener, self)
 
     def on_readable(self) -> None:
         for _ in range(ACCEPTS_PER_EVENT):
             try:
                 sock, address = self.listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            sock.setblocking(False)
-            sock.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-            Visit(self, sock, address[0])
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    self._pause(error)
+                return  # nobody is waiting, or whoever was has gone
+            self._receive(sock, str(address[0]))
 
     def on_writable(self) -> None: ...
 
-    def on_deadline(self) -> None: ...
+    def on_deadline(self) -> None:
+        self.reactor.watch(self.listener, self)
+
+    def on_error(self, error: Exception) -> None:
+        logger.error("a connection could not be accepted", exc_info=error)
+
+    def _pause(self, error: OSError) -> None:
+        """The listener stays readable: looking again at once would only burn the processor."""
+        logger.warning("no connections are accepted for %s s: %s", ACCEPT_PAUSE, error)
+        self.reactor.forget(self.listener)
+        self.reactor.set_deadline(self, ACCEPT_PAUSE)
+
+    def _receive(self, sock: socket, address: str) -> None:
+        sock.setblocking(False)
+        try:
+            sock.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+        except OSError:  # reset already; some systems say so here
+            sock.close()
+            return
+        if len(self.visits) >= self.limits.visits:
+            next(iter(self.visits)).make_room()
+        self.visits[Visit(self, sock, address)] = None
 
     def close(self) -> None:
         """Accept no more."""
-        self.reactor.unregister(self.listener)
+        self.reactor.set_deadline(self, None)
+        self.reactor.forget(self.listener)
         self.listener.close()
 
 
 class Visit:
-    """A connection whose request head is not known yet."""
+    """A connection whose request head is not known yet, or that is on its way out with an answer.
 
-    __slots__ = ("address", "door", "raised", "sock")
+    In `door.visits` for as long as it owns the socket.
+    """
+
+    __slots__ = ("address", "answered", "door", "seen", "sock")
 
     def __init__(self, door: FrontDoor, sock: socket, address: str) -> None:
         self.door = door
         self.sock = sock
         self.address = address
-        self.raised = False
-        door.reactor.register(sock, self)
+        self.seen = 0
+        self.answered = False
+        door.reactor.watch(sock, self)
         door.reactor.set_deadline(self, door.limits.head_timeout)
 
     def on_readable(self) -> None:
+        if self in self.door.visits:
+            if self.answered:
+                self._discard()
+            else:
+                self._look()
+
+    def on_writable(self) -> None: ...
+
+    def on_deadline(self) -> None:
+        if self.answered:
+            self._end()
+        else:
+            self._answer(TOO_SLOW)
+
+    def on_error(self, error: Exception) -> None:
+        if not isinstance(error, ConnectionError):  # a peer that leaves between two looks is no news
+            logger.error("a connection failed before it was a session, and is closed", exc_info=error)
+        self._end()
+
+    def make_room(self) -> None:
+        if not self.answered:
+            self._answer(CROWDED)
+        self._end()
+
+    def _look(self) -> None:
         limit = self.door.limits.head
         try:
             head = self.sock.recv(limit, sockets.MSG_PEEK)
@@ -88,68 +145,89 @@ class Visit:
         except OSError:
             head = b""
         if not head:
-            self._leave(b"")
+            self._end()
             return
-        end = head.find(HEAD_END)
-        if end < 0:
-            if len(head) >= limit:
-                self._leave(refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large."))
-            else:
-                self._wait_for_more(len(head))
-            return
-        if self.raised:
-            self.sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVLOWAT, 1)
-        self._direct(head[: end + len(HEAD_END)])
+        end = head.find(HEAD_END, max(0, self.seen - len(HEAD_END)))
+        if end >= 0:
+            self._low_water(1)
+            self._direct(head[: end + len(HEAD_END)])
+        elif head[0] not in FIRST_BYTES:
+            self._answer(NOT_HTTP)
+        elif len(head) >= limit:
+            self._answer(TOO_LARGE)
+        elif len(head) == self.seen:  # woken without more bytes: there will be none
+            self._answer(BROKEN_OFF)
+        else:
+            self.seen = len(head)
+            self._low_water(self.seen + 1)
 
-    def on_writable(self) -> None: ...
-
-    def on_deadline(self) -> None:
-        self._leave(refusal(HTTPStatus.REQUEST_TIMEOUT, "The request head did not come in time."))
-
-    def _wait_for_more(self, size: int) -> None:
-        self.raised = True
-        self.sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVLOWAT, size + 1)
+    def _low_water(self, size: int) -> None:
+        if self.seen:
+            self.sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVLOWAT, size)
 
     def _direct(self, head: bytes) -> None:
         door = self.door
-        door.reactor.set_deadline(self, None)
-        target = head[: head.find(b"\r\n")].split(b" ")
-        path = target[1].partition(b"?")[0] if len(target) > 1 else b""
-        if path == door.cable_path:
+        if door.admission.is_cable(head):
             self._upgrade(head)
         else:
-            door.reactor.unregister(self.sock)
+            self._let_go()
+            door.reactor.forget(self.sock)
             door.hand_over(self.sock)
 
     def _upgrade(self, head: bytes) -> None:
         door = self.door
         self.sock.recv(len(head))
         try:
-            handshake = Handshake(head, self.address)
+            handshake = door.admission.admit(head, self.address, door.gateway)
         except BadHandshake as bad:
-            self._leave(bad.answer)
+            self._answer(bad.answer)
             return
-        request = handshake.request
-        if door.origins and request.headers.get("origin") not in door.origins:
-            self._leave(handshake.reject(HTTPStatus.FORBIDDEN, "This origin is not allowed."))
-            return
-        if len(door.gateway.sessions) >= door.limits.connections:
-            self._leave(handshake.reject(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections; try again later."))
-            return
-        protocol, selected = choose(request.subprotocols)
+        protocol, selected = choose(handshake.request.subprotocols)
+        self._let_go()
+        notice_dead_peers(self.sock, int(door.limits.peer_timeout))
         connection = Connection(self.sock, door.reactor, door.limits)
         connection.outbox.send(handshake.accept(selected))
         if protocol is None:
             connection.close()
-            return
-        connection.start(door.gateway.connect(request, connection, protocol))
+        else:
+            connection.start(door.gateway.connect(handshake.request, connection, protocol))
 
-    def _leave(self, answer: bytes) -> None:
+    def _answer(self, answer: bytes) -> None:
+        """Send it and wait for the peer's end: closing with unread input resets the connection."""
+        self.answered = True
+        self._low_water(1)
+        self.door.reactor.set_deadline(self, self.door.limits.close_timeout)
+        try:
+            self.sock.send(answer)
+            self.sock.shutdown(sockets.SHUT_WR)
+        except OSError:
+            self._end()
+
+    def _discard(self) -> None:
+        try:
+            data = self.sock.recv(self.door.limits.read_chunk)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._end()
+
+    def _let_go(self) -> None:
+        self.door.visits.pop(self, None)
         self.door.reactor.set_deadline(self, None)
-        self.door.reactor.unregister(self.sock)
-        if answer:
-            try:
-                self.sock.send(answer)
-            except OSError:
-                pass
+
+    def _end(self) -> None:
+        self._let_go()
+        self.door.reactor.forget(self.sock)
         self.sock.close()
+
+
+def notice_dead_peers(sock: socket, seconds: int) -> None:
+    """Let TCP end a connection whose peer has vanished: by unacknowledged data where it can, by probes otherwise."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1)
+        if hasattr(sockets, "TCP_KEEPIDLE"):
+            sock.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_KEEPIDLE, seconds)
+        if hasattr(sockets, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, seconds * 1000)

@@ -15,9 +15,11 @@ Bytes: TypeAlias = int
 KIB = 1024
 
 
-def _all_positive(config: object) -> None:
+def _all_positive(config: object, *, or_zero: tuple[str, ...] = ()) -> None:
     for item in fields(config):  # type: ignore[arg-type]
         value = getattr(config, item.name)
+        if item.name in or_zero and value == 0:
+            continue
         if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
             raise ValueError(f"{type(config).__name__}.{item.name} is {value}; it must be greater than zero.")
 
@@ -33,8 +35,12 @@ class MailboxLimits:
     commands_per_turn: int = 64
     jobs_per_turn: int = 8
     broadcasts_per_turn: int = 8
+    bounds: tuple[int, int, int] = field(init=False, repr=False)  # by lane, as the mailbox reads them
+    shares: tuple[int, int, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "bounds", (self.commands, self.jobs, self.broadcasts))
+        object.__setattr__(self, "shares", (self.commands_per_turn, self.jobs_per_turn, self.broadcasts_per_turn))
         _all_positive(self)
 
 
@@ -42,7 +48,7 @@ class MailboxLimits:
 class Supervision:
     """When a crashed actor is restarted, when its key rests, and when the engine gives up."""
 
-    max_restarts: int = 3  # within `period`; Elixir's default
+    max_restarts: int = 3  # within `period`, that no message explains; Elixir's default
     period: Seconds = 5.0
     min_backoff: Seconds = 0.1
     max_backoff: Seconds = 10.0
@@ -54,7 +60,7 @@ class Supervision:
     escalate_share: float = 0.01  # ... than this share of the active keys, are a failure of the engine
 
     def __post_init__(self) -> None:
-        _all_positive(self)
+        _all_positive(self, or_zero=("max_restarts", "jitter", "escalate_keys", "escalate_share"))
         if not 0 <= self.jitter < 1:
             raise ValueError(f"Supervision.jitter is {self.jitter}; it must be at least 0 and less than 1.")
 
@@ -65,7 +71,10 @@ class Lifecycle:
 
     idle: Seconds = 120.0
     ask_timeout: Seconds = 5.0
-    turn_limit: Seconds = 30.0  # a turn that takes longer is cancelled and its actor restarted
+    turn_limit: Seconds = 30.0  # a turn, or an activation, that takes longer is cancelled and its actor restarted
+    slow_turn: Seconds = 1.0  # a turn that takes longer is logged; Orleans' turn warning
+    turn_quantum: Seconds = 0.01  # a turn begins no message after this: the rest of its batch is the next turn's
+    turns_in_flight: int = 8  # whose answers wait for a commit, per actor: more would only hide overload
     drain_grace: Seconds = 10.0  # less than hypercorn's shutdown timeout
     activations_at_once: int = 64  # a thundering herd after a restart must not exhaust the store's readers
     queued_messages: int = 200_000  # in all mailboxes together: the memory that overload may take
@@ -84,7 +93,10 @@ class SocketLimits:
     head: Bytes = 16 * KIB  # the request head; the same bound that h11 uses
     head_timeout: Seconds = 10.0
     close_timeout: Seconds = 5.0  # how long a closing socket may take to swallow its last bytes
+    # A peer that acknowledges nothing for this long is dead; the heartbeat gives it something to acknowledge.
+    peer_timeout: Seconds = 60.0
     connections: int = 100_000
+    visits: int = 4096  # connections whose request head is not complete; over this the oldest goes
     read_chunk: Bytes = 64 * KIB
     slice: int = 64  # sockets handled before other tasks get a turn
 

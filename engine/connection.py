@@ -1,26 +1,44 @@
 """One WebSocket connection on the reactor. In: readiness from `reactor`. Out: messages to its session.
 
-It reads frames, answers pings and closings by itself, and gives the session whole messages. Its outbox is what the session
-and the hub write to.
+It reads frames, answers pings and closings by itself, and gives the session whole messages. Its outbox is what the
+session and the hub write to.
+
+    open --close, Violation, a close frame, too slow--> closing --all sent: half-closed; the peer's end--> ended
+      +---- the peer's end, a socket error ---------------+----- no end in `close_timeout` ------------------^
+
+The session is told (`closed`) when closing begins: what it sends from then on could not follow the close frame.
 """
 
 from __future__ import annotations
 
+import logging
 import socket as sockets
 from socket import socket
 from typing import Protocol
 
 from .config import SocketLimits
-from .frames import GOING_AWAY, NORMAL_CLOSURE, PONG, ClosedByPeer, FrameReader, Message, Violation, close_frame
+from .frames import (
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    NORMAL_CLOSURE,
+    PONG,
+    ClosedByPeer,
+    FrameReader,
+    Message,
+    Violation,
+    close_frame,
+)
 from .outbox import Outbox
 from .reactor import READ, WRITE, Reactor
+
+logger = logging.getLogger("tertulia.connection")
 
 
 class Peer(Protocol):
     """The application's side of a connection."""
 
     def received(self, first: int, payload: bytes) -> None:
-        """A message came; `first` is `frames.TEXT` or `frames.BINARY`.
+        """A message came; `first` is `frames.TEXT` (and the payload is UTF-8) or `frames.BINARY`.
 
         Raises:
             Violation: close the connection with its code.
@@ -37,33 +55,23 @@ class Peer(Protocol):
 class Connection:
     """A socket that has been upgraded."""
 
-    __slots__ = (
-        "_closing",
-        "_limits",
-        "_paused",
-        "_peer",
-        "_reactor",
-        "_reader",
-        "_sock",
-        "_writable_wanted",
-        "outbox",
-    )
+    __slots__ = ("_closing", "_interest", "_limits", "_peer", "_reactor", "_reader", "_sock", "outbox")
 
     def __init__(self, sock: socket, reactor: Reactor, limits: SocketLimits) -> None:
+        """Takes the socket over, on the reactor too. It must not block."""
         self._sock = sock
         self._reactor = reactor
         self._limits = limits
         self._reader = FrameReader(limits.message)
         self._peer: Peer | None = None
         self._closing = False
-        self._paused = False
-        self._writable_wanted = False
-        self.outbox = Outbox(sock, self, limits.outbox)
+        self._interest = READ
+        self.outbox = Outbox(sock.send, self, limits.outbox)
+        reactor.watch(sock, self, READ)
 
     def start(self, peer: Peer) -> None:
-        """Deliver messages to the peer from now on. The socket is registered with the reactor already."""
+        """Deliver messages to the peer from now on."""
         self._peer = peer
-        self._reactor.modify(self._sock, self, READ)
 
     # The reactor's side.
 
@@ -75,20 +83,32 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            self._end()
-            return
+            data = b""
         if not data:
             self._end()
         elif not self._closing:
             self._read(data)
 
     def on_writable(self) -> None:
-        if self._sock.fileno() >= 0 and self.outbox.flush() and self._closing:
-            self._half_close()
+        if self._sock.fileno() >= 0:
+            self.outbox.flush()
+            self._half_close_if_finished()
 
     def on_deadline(self) -> None:
-        """The peer did not take or send its last bytes in time."""
+        """The peer did not take our last bytes, or did not close, in time."""
         self._end()
+
+    def on_error(self, error: Exception) -> None:
+        logger.error("a connection failed and is closed", exc_info=error)
+        try:
+            if self._closing:
+                self._end()
+            else:
+                self.close(INTERNAL_ERROR, "internal error")
+        except Exception:
+            # The session cannot even be closed. It has been let go of by now: this end reaches the socket alone.
+            logger.exception("a session failed while it was closed")
+            self._end()
 
     def _read(self, data: bytes) -> None:
         messages: list[Message] = []
@@ -96,44 +116,49 @@ class Connection:
             try:
                 self._reader.read(data, messages)
             finally:
-                peer = self._peer
-                for first, payload in messages:
-                    if first == PONG:
-                        self.outbox.send(payload)
-                    elif peer is not None and not self._closing:
-                        peer.received(first, payload)
+                self._deliver(messages)
         except Violation as violation:
             self.close(violation.code, violation.reason)
         except ClosedByPeer as closed:
-            self._finish(closed.reply)
+            if not self._closing:
+                self._finish(closed.reply)
 
-    # The outbox's side; a broadcast may be on the stack, so nothing is closed here.
+    def _deliver(self, messages: list[Message]) -> None:
+        for first, payload in messages:
+            if self._closing:
+                return
+            if first == PONG:
+                self.outbox.send(payload)
+            elif self._peer is not None:
+                self._peer.received(first, payload)
+
+    # The outbox's side. A broadcast may be on the stack: what closes the socket or leaves the hub is done soon after.
 
     def want_writable(self, wanted: bool) -> None:
-        self._writable_wanted = wanted
-        self._update_interest()
+        self._watch(self._interest | WRITE if wanted else self._interest & ~WRITE)
 
     def broken(self) -> None:
-        """The socket failed. The reactor reads the error next, or the deadline ends the connection."""
-        self._reactor.set_deadline(self, 0)
+        self._closing = True
+        self._reactor.call_soon(self, self._end)
 
     def overflowed(self) -> None:
-        if not self.outbox.closed and self._peer is not None:
-            self.outbox.finish(self._peer.farewell() + close_frame(NORMAL_CLOSURE, "too slow"))
-            self._closing = True
-            self._reactor.set_deadline(self, self._limits.close_timeout)
+        self._closing = True
+        self._reactor.call_soon(self, self._say_too_slow)
+
+    def _say_too_slow(self) -> None:
+        if self._sock.fileno() >= 0:
+            farewell = b"" if self._peer is None else self._peer.farewell()
+            self._finish(farewell + close_frame(NORMAL_CLOSURE, "too slow"))
 
     # The session's side.
 
     def pause_reading(self) -> None:
-        """Let the kernel push back on the client until `resume_reading`."""
-        self._paused = True
-        self._update_interest()
+        """Let the kernel push back on the client until `resume_reading`, or until closing begins."""
+        if not self._closing:
+            self._watch(self._interest & ~READ)
 
     def resume_reading(self) -> None:
-        if self._paused:
-            self._paused = False
-            self._update_interest()
+        self._watch(self._interest | READ)
 
     def close(self, code: int = NORMAL_CLOSURE, reason: str = "", last: bytes = b"") -> None:
         """Send `last` and a close frame after what is on its way, then close."""
@@ -151,25 +176,26 @@ class Connection:
         self._closing = True
         self._reactor.set_deadline(self, self._limits.close_timeout)
         self.outbox.finish(frames)
+        self.resume_reading()
+        self._half_close_if_finished()
         self._leave()
-        if self._sock.fileno() >= 0 and self.outbox.waiting == 0:
-            self._half_close()
 
-    def _half_close(self) -> None:
-        """All is sent; the peer's own closing, or the deadline, ends the connection."""
-        self._leave()
-        try:
-            self._sock.shutdown(sockets.SHUT_WR)
-        except OSError:
-            self._end()
+    def _half_close_if_finished(self) -> None:
+        """All is sent; the peer's own closing, or the deadline, ends the connection. Closing the socket at once instead
+        could destroy what is sent: a kernel with unread input answers with a reset."""
+        if self.outbox.finished and self._sock.fileno() >= 0:
+            try:
+                self._sock.shutdown(sockets.SHUT_WR)
+            except OSError:
+                self._end()
 
     def _end(self) -> None:
         if self._sock.fileno() < 0:
             return
         self._closing = True
-        self.outbox.closed = True
+        self.outbox.abandon()
         self._reactor.set_deadline(self, None)
-        self._reactor.unregister(self._sock)
+        self._reactor.forget(self._sock)
         self._sock.close()
         self._leave()
 
@@ -178,14 +204,7 @@ class Connection:
         if peer is not None:
             peer.closed()
 
-    def _update_interest(self) -> None:
-        if self._sock.fileno() < 0:
-            return
-        events = (0 if self._paused else READ) | (WRITE if self._writable_wanted else 0)
-        if not events:
-            self._reactor.unregister(self._sock)
-            return
-        try:
-            self._reactor.modify(self._sock, self, events)
-        except KeyError:
-            self._reactor.register(self._sock, self, events)
+    def _watch(self, events: int) -> None:
+        if events != self._interest and self._sock.fileno() >= 0:
+            self._interest = events
+            self._reactor.watch(self._sock, self, events)

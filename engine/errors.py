@@ -6,14 +6,15 @@
     +-- Unavailable         the store or the actor cannot answer now
     |   +-- ActorFailed         the key is quarantined after too many restarts
     |   +-- DeadlineExceeded    the answer did not come in time; the outcome is unknown
+    +-- TurnTooLong         a turn ran into its time limit and was cancelled
     +-- Deadlock            actors ask each other in a circle
     +-- Escalated           too many keys failed at once: the engine stops
     +-- StaleWrite          somebody else moved the log: reload and run again (never leaves the engine)
     +-- Refusal             the answer to a request is no
         +-- Unauthenticated, Denied, NotFound, Invalid, Conflict, RateLimited, TooLarge
 
-A class is a name and one sentence, which is its default message. `code` is what goes over the wire; a code is never given
-a second meaning. `temporary` tells a client that the same request may succeed later.
+A class is a name and one sentence, which is its default message. `code` is what goes over the wire; a code is never
+given a second meaning. `temporary` tells a client that the same request may succeed later.
 """
 
 from __future__ import annotations
@@ -67,6 +68,10 @@ class ActorFailed(Unavailable):
 
 class DeadlineExceeded(Unavailable):
     """No answer came in time; repeat the request with the same client_id to learn its outcome."""
+
+
+class TurnTooLong(TertuliaError):
+    """The request took too long and was stopped; repeat it with the same client_id to learn its outcome."""
 
 
 class Deadlock(TertuliaError):

@@ -1,8 +1,9 @@
 """WebSocket frames (RFC 6455, section 5). In: bytes from `reactor`. Out: messages for the session.
 
-The common frame (final, masked, text or binary, no extension) is parsed inline. Anything else, a fragment, a control frame
-or an error, goes through wsproto from that frame boundary on, one whole frame at a time, until no message is open: then the
-inline parser takes over again. What wsproto never sees cannot need it: a data frame that is complete in itself.
+The common frame (final, masked, text or binary, no extension) is parsed inline, and so is a ping. Fragments and closes
+go through wsproto from that frame boundary on, one whole frame at a time, until no message is open: then the inline
+parser takes over again. What wsproto never sees cannot need it: a frame that is complete in itself. A header that no
+body can make right is refused before its body is waited for.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from typing import TypeAlias
 
 from wsproto import ConnectionType
 from wsproto.connection import Connection, ConnectionState
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
-from wsproto.utilities import ProtocolError, RemoteProtocolError
+from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
-TEXT, BINARY, CLOSE, PONG = 0x81, 0x82, 0x88, 0x8A  # first byte of a final frame
+TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A  # first byte of a final frame
 
 NORMAL_CLOSURE = 1000
 GOING_AWAY = 1001
 PROTOCOL_ERROR = 1002
 INVALID_DATA = 1007
 MESSAGE_TOO_BIG = 1009
+INTERNAL_ERROR = 1011
+
+_MESSAGE = frozenset({TEXT, BINARY})
 
 _HEADER_16 = struct.Struct("!BBH").pack
 _HEADER_64 = struct.Struct("!BBQ").pack
@@ -40,7 +43,8 @@ def frame(payload: bytes, first: int = TEXT) -> bytes:
 
 def close_frame(code: int, reason: str = "") -> bytes:
     """The frame that begins or answers the closing handshake."""
-    return frame(code.to_bytes(2, "big") + reason.encode()[:123], CLOSE)
+    shortened = reason.encode()[:123].decode(errors="ignore")  # a control frame holds 125 bytes
+    return frame(code.to_bytes(2, "big") + shortened.encode(), CLOSE)
 
 
 def payloads(frames: bytes) -> Iterator[tuple[int, bytes]]:
@@ -84,14 +88,21 @@ Message: TypeAlias = tuple[int, bytes]  # (TEXT | BINARY, payload), or (PONG, a 
 
 
 class FrameReader:
-    """Turns the bytes of one client into messages. Sans-I/O; keeps nothing while no frame is incomplete."""
+    """Turns the bytes of one client into messages. Sans-I/O; keeps nothing while no frame or message is incomplete."""
 
-    __slots__ = ("_careful", "_limit", "_rest")
+    __slots__ = ("_careful", "_limit", "_needed", "_rest")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._rest = b""
-        self._careful: _CarefulReader | None = None
+        self._rest: bytearray | None = None  # the beginning of a frame, and ...
+        self._needed = 0  # ... how long it must be before looking at it again is worth while
+        self._careful: _CarefulReader | None = None  # while a message is open
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held back: never more than the limit and one frame's header (14)."""
+        fragments = 0 if self._careful is None else self._careful.size
+        return fragments + (0 if self._rest is None else len(self._rest))
 
     def read(self, data: bytes, messages: list[Message]) -> None:
         """Append the messages that `data` completes.
@@ -102,104 +113,108 @@ class FrameReader:
             Violation: close the connection with its code.
             ClosedByPeer: send its reply and close.
         """
-        if self._rest:
-            data = self._rest + data
-            self._rest = b""
-        at, end, limit = 0, len(data), self._limit
+        if self._rest is not None:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return
+            data = bytes(self._rest)
+            self._rest = None
+        at, end = 0, len(data)
+        needed = 2
         while end - at >= 2:
-            first = data[at]
-            size, head = data[at + 1], 6
-            masked = size & 0x80
-            size &= 0x7F
-            if size == 126:
-                if end - at < 4:
+            first, second = data[at], data[at + 1]
+            size, head = second & 0x7F, 6
+            if size > 125:
+                head = 8 if size == 126 else 14
+                if end - at < head - 4:
+                    needed = head - 4
                     break
-                size, head = int.from_bytes(data[at + 2 : at + 4], "big"), 8
-            elif size == 127:
-                if end - at < 10:
-                    break
-                size, head = int.from_bytes(data[at + 2 : at + 10], "big"), 14
-            common = masked and (first == TEXT or first == BINARY) and self._careful is None
-            if size > limit and not first & 0x78:
-                raise Violation(MESSAGE_TOO_BIG, f"A message may have {limit} bytes.")
+                size = _extended_size(data[at + 2 : at + head - 4])
+            common = first in _MESSAGE and second & 0x80 and self._careful is None
             if not common:
-                head = head if masked else head - 4
-                _refuse_early(first, size, bool(masked), self._careful)
+                self._refuse_early(first, second, size)
+            elif size > self._limit:
+                raise self._too_big()
             body = at + head
-            if end - body < size:
+            stop = body + size
+            if stop > end:
+                needed = head + size
                 break
             if common:
-                messages.append((first, unmask(data[body : body + size], data[body - 4 : body])))
-            else:
-                self._read_carefully(data[at : body + size], messages)
-            at = body + size
+                payload = unmask(data[body:stop], data[body - 4 : body])
+                if first == TEXT and not payload.isascii():
+                    _check_utf8(payload)
+                messages.append((first, payload))
+            elif first == PING:
+                messages.append((PONG, frame(unmask(data[body:stop], data[body - 4 : body]), PONG)))
+            elif first != PONG:
+                self._read_carefully(data[at:stop], size, messages)
+            at = stop
         if at < end:
-            self._rest = data[at:] if at else data
+            self._rest = bytearray(data[at:])
+            self._needed = needed
 
-    def _read_carefully(self, whole_frame: bytes, messages: list[Message]) -> None:
-        if self._careful is None:
-            self._careful = _CarefulReader(self._limit)
-        self._careful.read(whole_frame, messages)
-        if not self._careful.in_message:
-            self._careful = None
+    def _refuse_early(self, first: int, second: int, size: int) -> None:
+        """Refuse a header that no body can make right, before waiting for the body."""
+        opcode = first & 0x0F
+        if first & 0x70 or 2 < opcode < 8 or opcode > 10:
+            raise Violation(PROTOCOL_ERROR, "A reserved bit or opcode is set and no extension was agreed.")
+        if not second & 0x80:
+            raise Violation(PROTOCOL_ERROR, "A client must mask its frames.")
+        if opcode >= 8:
+            if size > 125 or not first & 0x80:
+                raise Violation(PROTOCOL_ERROR, "A control frame is at most 125 bytes and never fragmented.")
+            return
+        if (opcode == 0) is (self._careful is None):
+            raise Violation(PROTOCOL_ERROR, "Fragments of two messages are mixed.")
+        if size + (0 if self._careful is None else self._careful.size) > self._limit:
+            raise self._too_big()
+
+    def _read_carefully(self, whole_frame: bytes, size: int, messages: list[Message]) -> None:
+        careful = self._careful or _CarefulReader()
+        self._careful = careful if careful.read(whole_frame, size, messages) else None
+
+    def _too_big(self) -> Violation:
+        return Violation(MESSAGE_TOO_BIG, f"A message may have {self._limit} bytes.")
 
 
-def _refuse_early(first: int, size: int, masked: bool, careful: _CarefulReader | None) -> None:
-    """Refuse a header that no body can make right, before waiting for the body."""
-    opcode = first & 0x0F
-    if first & 0x70 or 2 < opcode < 8 or opcode > 10:
-        raise Violation(PROTOCOL_ERROR, "A reserved bit or opcode is set and no extension was agreed.")
-    if not masked:
-        raise Violation(PROTOCOL_ERROR, "A client must mask its frames.")
-    if opcode >= 8 and (size > 125 or not first & 0x80):
-        raise Violation(PROTOCOL_ERROR, "A control frame is at most 125 bytes and never fragmented.")
-    in_message = careful is not None and careful.in_message
-    if (opcode == 0) is not in_message and opcode < 3:
-        raise Violation(PROTOCOL_ERROR, "Fragments of two messages are mixed.")
+def _extended_size(field: bytes) -> int:
+    size = int.from_bytes(field, "big")
+    if size < (126 if len(field) == 2 else 65536) or size >> 63:
+        raise Violation(PROTOCOL_ERROR, "A length is written in as few bytes as it needs.")
+    return size
+
+
+def _check_utf8(payload: bytes) -> None:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        raise Violation(INVALID_DATA, "A text message must be UTF-8.") from None
 
 
 class _CarefulReader:
-    """wsproto, fed whole frames, for everything that is not the common frame."""
+    """wsproto, fed whole frames: the fragments of one message, or a close frame."""
 
-    __slots__ = ("_connection", "_limit", "_parts", "_size", "in_message")
+    __slots__ = ("_connection", "_parts", "size")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self) -> None:
         self._connection = Connection(ConnectionType.SERVER)
-        self._limit = limit
         self._parts: list[bytes] = []
-        self._size = 0
-        self.in_message = False
+        self.size = 0
 
-    def read(self, whole_frame: bytes, messages: list[Message]) -> None:
-        try:
-            self._connection.receive_data(whole_frame)
-            for event in self._connection.events():
-                if isinstance(event, TextMessage):
-                    self._collect(event.data.encode(), TEXT, event.message_finished, messages)
-                elif isinstance(event, BytesMessage):
-                    self._collect(bytes(event.data), BINARY, event.message_finished, messages)
-                elif isinstance(event, Ping):
-                    messages.append((PONG, self._connection.send(event.response())))
-                elif isinstance(event, CloseConnection):
-                    raise self._closed(event)
-        except RemoteProtocolError as error:
-            code = INVALID_DATA if "decod" in str(error) or "utf" in str(error).lower() else PROTOCOL_ERROR
-            raise Violation(code, str(error)) from error
-        except ProtocolError as error:
-            raise Violation(PROTOCOL_ERROR, str(error)) from error
-
-    def _collect(self, part: bytes, first: int, finished: bool, messages: list[Message]) -> None:
-        self._size += len(part)
-        if self._size > self._limit:
-            raise Violation(MESSAGE_TOO_BIG, f"A message may have {self._limit} bytes.")
-        self._parts.append(part)
-        self.in_message = not finished
-        if finished:
-            messages.append((first, b"".join(self._parts)))
-            self._parts.clear()
-            self._size = 0
-
-    def _closed(self, event: CloseConnection) -> ClosedByPeer:
-        if self._connection.state is ConnectionState.REMOTE_CLOSING:
-            return ClosedByPeer(self._connection.send(event.response()))
-        return ClosedByPeer(b"")
+    def read(self, whole_frame: bytes, size: int, messages: list[Message]) -> bool:
+        """Returns whether a message is still open."""
+        self._connection.receive_data(whole_frame)
+        for event in self._connection.events():
+            if isinstance(event, TextMessage | BytesMessage):
+                first, part = (TEXT, event.data.encode()) if isinstance(event, TextMessage) else (BINARY, event.data)
+                self._parts.append(bytes(part))
+                if event.message_finished:
+                    messages.append((first, b"".join(self._parts)))
+                    return False
+            elif isinstance(event, CloseConnection):
+                if self._connection.state is ConnectionState.REMOTE_CLOSING:
+                    raise ClosedByPeer(self._connection.send(event.response()))
+                raise Violation(int(event.code), event.reason or "The frame is malformed.")
+        self.size += size
+        return True

@@ -1,15 +1,22 @@
-"""The opening handshake (RFC 6455, section 4). In: a whole request head. Out: what was asked for, and the answer's bytes."""
+"""The opening handshake (RFC 6455, section 4). In: a whole request head. Out: the request, and the answer's bytes.
+
+wsproto reads the head. What it leaves to its user is checked here: the HTTP version, that the key is one, that no body
+follows, and values that are not text.
+"""
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
+from wsproto.events import AcceptConnection, RejectConnection, Request
 from wsproto.utilities import RemoteProtocolError
+
+KEY_SIZE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +46,37 @@ class Handshake:
         self._connection = WSConnection(ConnectionType.SERVER)
         try:
             self._connection.receive_data(head)
-            events = list(self._connection.events())
+            request = next(self._connection.events(), None)
+            if not isinstance(request, Request):
+                raise BadHandshake(refusal(HTTPStatus.BAD_REQUEST, "This is not a WebSocket upgrade."))
+            self.request = upgrade_request(request, client)
         except RemoteProtocolError as error:
-            version = b"Sec-WebSocket-Version: 13\r\n" if "version" in str(error).lower() else b""
-            status = HTTPStatus.UPGRADE_REQUIRED if version else HTTPStatus.BAD_REQUEST
-            raise BadHandshake(refusal(status, str(error), extra=version)) from error
-        request = events[0] if events else None
-        if not isinstance(request, Request):
-            raise BadHandshake(refusal(HTTPStatus.BAD_REQUEST, "This is not a WebSocket upgrade."))
-        parts = urlsplit(request.target)
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.extra_headers}
-        self.request = UpgradeRequest(
-            path=parts.path,
-            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
-            headers={"host": request.host, **headers},
-            subprotocols=tuple(request.subprotocols),
-            client=client,
-        )
+            raise BadHandshake(_answer_to(error)) from error
+        except ValueError as error:
+            raise BadHandshake(refusal(HTTPStatus.BAD_REQUEST, "A header has a value that is not text.")) from error
+        if not head.partition(b"\r\n")[0].endswith(b" HTTP/1.1"):
+            raise BadHandshake(refusal(HTTPStatus.BAD_REQUEST, "A WebSocket upgrade needs HTTP/1.1."))
+        if not _is_key(self.request.headers["sec-websocket-key"]):
+            raise BadHandshake(refusal(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64."))
+        if self.request.headers.keys() & {"content-length", "transfer-encoding"}:
+            raise BadHandshake(refusal(HTTPStatus.BAD_REQUEST, "A WebSocket upgrade has no body."))
 
     def accept(self, subprotocol: str | None) -> bytes:
+        """`subprotocol` is one that the client offered."""
         return self._connection.send(AcceptConnection(subprotocol=subprotocol))
 
-    def reject(self, status: int, reason: str) -> bytes:
-        body = reason.encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-        answer = self._connection.send(RejectConnection(status_code=status, headers=headers, has_body=True))
-        return answer + self._connection.send(RejectData(data=body, body_finished=True))
+
+def upgrade_request(request: Request, client: str) -> UpgradeRequest:
+    """Raises ValueError where the target is no URL."""
+    parts = urlsplit(request.target)
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.extra_headers}
+    return UpgradeRequest(
+        path=parts.path,
+        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        headers={"host": request.host, **headers},
+        subprotocols=tuple(request.subprotocols),
+        client=client,
+    )
 
 
 def refusal(status: HTTPStatus, reason: str, *, extra: bytes = b"") -> bytes:
@@ -73,3 +85,18 @@ def refusal(status: HTTPStatus, reason: str, *, extra: bytes = b"") -> bytes:
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
     head += f"Content-Length: {len(body)}\r\nConnection: close\r\n"
     return head.encode("latin-1") + extra + b"\r\n" + body
+
+
+def _answer_to(error: RemoteProtocolError) -> bytes:
+    hint = error.event_hint
+    if isinstance(hint, RejectConnection) and hint.headers:  # only a wrong version has something to add
+        extra = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        return refusal(HTTPStatus.UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13.", extra=extra)
+    return refusal(HTTPStatus.BAD_REQUEST, f"{error}.")
+
+
+def _is_key(value: str) -> bool:
+    try:
+        return len(binascii.a2b_base64(value, strict_mode=True)) == KEY_SIZE
+    except ValueError:
+        return False

@@ -1,7 +1,7 @@
 """Fan-out. In: publications from actors, after their commit. Next hop: every subscriber's `outbox`.
 
-A topic's subscribers are grouped by format: (identifier, encoding, audience). A publication is encoded once per group and
-the same bytes go to every outbox of it. A format may answer None: this audience must not see this publication.
+A topic's subscribers are grouped by format: (identifier, encoding, audience). A publication is encoded once per group
+and the same bytes go to every outbox of it. A format may answer None: this audience must not see this publication.
 
 A subscriber that is still reading its history is not in a group: its `tap` gets the publications instead and holds them
 back, until `recovery.merge` has put history and live events into one sequence.

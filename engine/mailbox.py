@@ -1,22 +1,28 @@
-"""Mail for one key. In: envelopes from `directory`. Out: batches for `supervisor`'s turns.
+"""Mail for one key. In: envelopes from `directory`. Out: batches for the turns of `cell`.
 
-A mailbox has three lanes with bounds of their own, drained by weight so that none starves. Nothing here ever waits: a full
-command or job lane refuses at the sender, a full broadcast lane forgets its oldest event. The mailbox belongs to the key
-and outlives every incarnation of the actor, so that a crash or a passivation cannot lose mail.
+A mailbox has three lanes with bounds of their own, drained by weight so that none starves. Nothing here ever waits: a
+full command or job lane refuses at the sender, a full broadcast lane forgets its oldest event. The mailbox belongs to
+the key and outlives every incarnation of the actor, so that a crash or a passivation cannot lose mail.
+
+The lanes are lists that exist only while they hold mail: a turn takes a whole lane at once or cuts off its head, which
+for the bounds here moves a few kilobytes, and the mailbox of a parked actor weighs next to nothing.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, Protocol
 
 from .config import MailboxLimits
 from .errors import DeadlineExceeded, Overloaded
 
+NEVER = float("inf")
+
 
 class Lane(IntEnum):
+    """Which of a key's queues an envelope waits in."""
+
     COMMANDS = 0  # somebody waits for the answer
     JOBS = 1  # background work, pulled only while there is room
     BROADCASTS = 2  # ephemeral: typing, presence
@@ -33,8 +39,9 @@ class Caller(Protocol):
 class Envelope:
     """One message on its way to an actor.
 
-    `deadline` is an instant of trio's clock: work that is expired or abandoned (deadline 0) never starts, and a reply that
-    comes too late is dropped. `chain` holds the keys of the actors that wait for the answer, to find deadlocks.
+    `deadline` is an instant of trio's clock: work that is expired, abandoned or answered (deadline 0) never starts, and
+    a reply that comes too late is dropped, as with the process aliases of Erlang (EEP-53). `chain` holds the addresses
+    of the actors that wait for the answer, to find deadlocks.
     """
 
     __slots__ = ("attempts", "caller", "chain", "deadline", "message", "reruns")
@@ -50,13 +57,15 @@ class Envelope:
         self.reruns = 0  # how often its result could not be committed because the state was stale
 
     def resolve(self, value: Any) -> None:
-        self.deadline = 0.0  # answered: a crash later in the batch must not run it again
+        """Answer. Whoever has been answered already, or has gone away, gets nothing."""
+        self.deadline = 0.0  # a crash later in the batch must not run it again
         caller = self.caller
         if caller is not None:
             self.caller = None
             caller.resolve(value)
 
     def refuse(self, error: Exception) -> None:
+        """Answer with an error. Whoever has been answered already, or has gone away, gets nothing."""
         self.deadline = 0.0
         caller = self.caller
         if caller is not None:
@@ -69,98 +78,148 @@ class Envelope:
         self.deadline = 0.0
 
 
-class Mailbox:
-    """Three bounded lanes and the suspects of a crash, which run first and one by one."""
+class Alarm(Envelope):
+    """What an incarnation mails to itself by `Context.after`. Nobody else sent it, and nobody else may get it."""
 
-    __slots__ = ("_lanes", "_limits", "dropped", "size", "suspects")
+    __slots__ = ("incarnation",)
+
+    def __init__(self, message: Any, incarnation: int) -> None:
+        super().__init__(message, NEVER)
+        self.incarnation = incarnation
+
+
+class Mailbox:
+    """Three bounded lanes, and before them what an earlier turn left: the suspects of a crash, and unfinished mail."""
+
+    __slots__ = ("_lanes", "_limits", "_rest", "size", "soonest", "suspects")
 
     def __init__(self, limits: MailboxLimits) -> None:
-        # An empty deque weighs 760 bytes: a lane exists from its first envelope on.
-        self._lanes: list[deque[Envelope] | None] = [None, None, None]
+        self._lanes: list[list[Envelope] | None] = [None, None, None]
         self._limits = limits
-        self.suspects: deque[Envelope] = deque()
+        self._rest: list[Envelope] | None = None
+        self.suspects: list[Envelope] = []  # run first and one by one
         self.size = 0
-        self.dropped = 0
+        self.soonest = NEVER  # no deadline of the key's mail is earlier: a sweep before this instant has nothing to do
 
     def __len__(self) -> int:
         return self.size
 
     def __iter__(self) -> Iterator[Envelope]:
-        yield from self.suspects
-        for lane in self._lanes:
-            yield from lane or ()
+        for queue in (self.suspects, self._rest, *self._lanes):
+            yield from queue or ()
 
     def room(self, lane: Lane) -> int:
         """How many envelopes the lane still takes."""
-        queue = self._lanes[lane]
-        limits = self._limits
-        bound = (limits.commands, limits.jobs, limits.broadcasts)[lane]
-        return bound - len(queue) if queue is not None else bound
+        return self._limits.bounds[lane] - len(self._lanes[lane] or ())
 
-    def offer(self, envelope: Envelope, lane: Lane) -> None:
-        """Put an envelope at the end of its lane.
+    def offer(self, envelope: Envelope, lane: Lane) -> bool:
+        """Put an envelope at the end of its lane; False where the oldest of a full broadcast lane had to go for it.
 
         Raises:
             Overloaded: the command or job lane is full; nothing was accepted.
         """
         queue = self._lanes[lane]
+        grows = True
         if queue is None:
-            queue = self._lanes[lane] = deque()
-        elif self.room(lane) <= 0:
-            if lane is not Lane.BROADCASTS:
-                raise Overloaded
-            queue.popleft()
-            self.size -= 1
-            self.dropped += 1
-        queue.append(envelope)
-        self.size += 1
+            self._lanes[lane] = [envelope]
+        elif len(queue) < self._limits.bounds[lane]:
+            queue.append(envelope)
+        elif lane is Lane.BROADCASTS:
+            queue.pop(0).refuse(Overloaded())
+            queue.append(envelope)
+            grows = False
+        else:
+            raise Overloaded
+        self.size += grows
+        if envelope.deadline < self.soonest:
+            self.soonest = envelope.deadline
+        return grows
 
-    def put_back(self, envelopes: list[Envelope]) -> None:
-        """Let accepted envelopes run again, alone and in their order, before everything else."""
-        self.suspects.extendleft(reversed(envelopes))
+    def put_back(self, envelopes: list[Envelope]) -> int:
+        """Let accepted envelopes run again, alone and in their order, before everything else.
+
+        What has been answered or abandoned meanwhile is left out. Returns how many were taken.
+        """
+        alive = [envelope for envelope in envelopes if envelope.deadline > 0]
+        self.suspects[:0] = alive
+        self.size += len(alive)
+        self.soonest = 0.0
+        return len(alive)
+
+    def put_first(self, envelopes: list[Envelope]) -> None:
+        """Let the part of a batch for which its turn had no time be the next batch."""
+        self._rest = [*envelopes, *(self._rest or ())]
         self.size += len(envelopes)
 
     def take(self, now: float) -> list[Envelope]:
         """The next batch: one suspect, or up to the turn's share of every lane. Expired work is refused."""
         if self.suspects:
-            self.size -= 1
-            batch = [self.suspects.popleft()]
+            batch = [self.suspects.pop(0)]
+        elif self._rest is not None:
+            batch, self._rest = self._rest, None
         else:
-            limits = self._limits
-            shares = (limits.commands_per_turn, limits.jobs_per_turn, limits.broadcasts_per_turn)
-            batch = []
-            for queue, share in zip(self._lanes, shares, strict=True):
-                if queue:
-                    if len(queue) <= share:
-                        batch.extend(queue)
-                        queue.clear()
-                    else:
-                        batch.extend([queue.popleft() for _ in range(share)])
-            self.size -= len(batch)
-        alive = [envelope for envelope in batch if envelope.deadline > now]
-        if len(alive) != len(batch):
-            for envelope in batch:
-                if envelope.deadline <= now:
-                    envelope.refuse(DeadlineExceeded())
-        return alive
+            batch = self._take_shares()
+        self.size -= len(batch)
+        for envelope in batch:
+            if envelope.deadline <= now:
+                return _refuse_expired(batch, now)
+        return batch
 
-    def expire(self, now: float) -> list[Envelope]:
-        """Remove and return what waited past its deadline."""
-        expired: list[Envelope] = []
-        for queue in (self.suspects, *self._lanes):
-            if queue and any(envelope.deadline <= now for envelope in queue):
-                expired.extend(envelope for envelope in queue if envelope.deadline <= now)
-                kept = [envelope for envelope in queue if envelope.deadline > now]
-                queue.clear()
-                queue.extend(kept)
-        self.size -= len(expired)
-        return expired
+    def _take_shares(self) -> list[Envelope]:
+        batch: list[Envelope] | None = None
+        lanes = self._lanes
+        for lane, share in enumerate(self._limits.shares):
+            queue = lanes[lane]
+            if queue is None:
+                continue
+            if len(queue) <= share:
+                part = queue
+                lanes[lane] = None
+            else:
+                part = queue[:share]
+                del queue[:share]
+            if batch is None:
+                batch = part
+            else:
+                batch += part
+        return batch or []
+
+    def expire(self, now: float) -> int:
+        """Refuse and remove what waited past its deadline; returns how many left."""
+        before = self.size
+        self._keep(lambda queue: _refuse_expired(queue, now))
+        self.soonest = min((envelope.deadline for envelope in self), default=NEVER)
+        return before - self.size
+
+    def silence_alarms(self) -> int:
+        """Remove what an incarnation had mailed to itself; returns how many left."""
+        before = self.size
+        if not before:
+            return 0  # as it is for every actor that is passivated
+        self._keep(lambda queue: [envelope for envelope in queue if not isinstance(envelope, Alarm)])
+        return before - self.size
 
     def clear(self) -> list[Envelope]:
-        """Empty all lanes and return what was in them."""
+        """Empty the mailbox and return what was in it."""
+        if not self.size:
+            return []
         everything = list(self)
-        for queue in (self.suspects, *self._lanes):
-            if queue:
-                queue.clear()
-        self.size = 0
+        self._keep(lambda _: [])
         return everything
+
+    def _keep(self, part: Callable[[list[Envelope]], list[Envelope]]) -> None:
+        self.suspects = part(self.suspects)
+        self._rest = part(self._rest or []) or None
+        self._lanes = [part(queue or []) or None for queue in self._lanes]
+        self.size = sum(1 for _ in self)
+
+
+def _refuse_expired(batch: list[Envelope], now: float) -> list[Envelope]:
+    """What of the batch has time left; the rest is refused."""
+    alive: list[Envelope] = []
+    for envelope in batch:
+        if envelope.deadline > now:
+            alive.append(envelope)
+        else:
+            envelope.refuse(DeadlineExceeded())
+    return alive

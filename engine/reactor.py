@@ -1,13 +1,20 @@
 """All sockets of the gateway in one task. In: readiness from the kernel. Next hop: `connection`.
 
-One trio task owns one selector. trio waits on the selector's own file descriptor; then the ready sockets are handled in
-slices, with a checkpoint between slices, so that the other tasks get their turns. A connection is an object, not a task:
-half a kilobyte instead of four, and no wake-up per message.
+One trio task owns one selector. trio waits on the selector's own file descriptor; then the ready sockets are handled
+in slices, with a checkpoint between slices, so that the other tasks get their turns. A connection is an object, not a
+task: half a kilobyte instead of four, and no wake-up per message.
+
+A handler may be told of readiness after it has let go of its socket, because what is ready was listed before: the same
+slice, or another task at a checkpoint, may have closed it. Handlers look first; a reused descriptor never reaches the
+wrong one, because the list holds handlers, not descriptors.
+
+Whatever a handler raises ends that handler's connection (`on_error`) and nothing else.
 """
 
 from __future__ import annotations
 
 import selectors
+from collections.abc import Callable
 from dataclasses import dataclass
 from socket import socket
 from typing import Protocol
@@ -30,6 +37,10 @@ class SocketHandler(Protocol):
 
     def on_deadline(self) -> None: ...
 
+    def on_error(self, error: Exception) -> None:
+        """One of the others raised: log it and give the socket up. Must not raise."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ReactorStatistics:
@@ -45,6 +56,8 @@ class Reactor:
         self._selector = selectors.DefaultSelector()
         self._slice = slice_size
         self._deadlines: dict[SocketHandler, float] = {}
+        self._soon: list[tuple[SocketHandler, Callable[[], None]]] = []
+        self._soon_filled = trio.Event()
         self._wakeups = 0
         self._events = 0
 
@@ -54,14 +67,18 @@ class Reactor:
         with selectors.DefaultSelector() as selector:
             return hasattr(selector, "fileno")
 
-    def register(self, sock: socket, handler: SocketHandler, events: int = READ) -> None:
-        self._selector.register(sock, events, handler)
+    def watch(self, sock: socket, handler: SocketHandler, events: int = READ) -> None:
+        """Tell this handler, and no other, when the socket is ready for these events; none of them means `forget`."""
+        if not events:
+            self.forget(sock)
+            return
+        try:
+            self._selector.modify(sock, events, handler)
+        except KeyError:
+            self._selector.register(sock, events, handler)
 
-    def modify(self, sock: socket, handler: SocketHandler, events: int) -> None:
-        self._selector.modify(sock, events, handler)
-
-    def unregister(self, sock: socket) -> None:
-        """Forget the socket; unknown sockets are no error."""
+    def forget(self, sock: socket) -> None:
+        """Always before the socket is closed or handed over; unknown sockets are no error."""
         try:
             self._selector.unregister(sock)
         except (KeyError, ValueError):
@@ -74,14 +91,20 @@ class Reactor:
         else:
             self._deadlines[handler] = trio.current_time() + seconds
 
+    def call_soon(self, handler: SocketHandler, work: Callable[[], None]) -> None:
+        """Do the work as soon as nothing else is on the stack; what it raises is the handler's."""
+        self._soon.append((handler, work))
+        self._soon_filled.set()
+
     async def run(self) -> None:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_deadlines)
+            nursery.start_soon(self._work_soon)
             await self._serve()
 
     async def _serve(self) -> None:
-        descriptor: int = self._selector.fileno()  # type: ignore[attr-defined]  # `available` has been asked
+        descriptor: int = self._selector.fileno()  # `available` has been asked
         select = self._selector.select
         while True:
             await trio.lowlevel.wait_readable(descriptor)
@@ -90,23 +113,46 @@ class Reactor:
             self._events += len(ready)
             for number, (key, events) in enumerate(ready, 1):
                 handler: SocketHandler = key.data
-                if events & READ:
-                    handler.on_readable()
-                if events & WRITE:
-                    handler.on_writable()
+                try:
+                    if events & READ:
+                        handler.on_readable()
+                    if events & WRITE:
+                        handler.on_writable()
+                except Exception as error:
+                    handler.on_error(error)
                 if number % self._slice == 0:
                     await trio.lowlevel.checkpoint()
+
+    async def _work_soon(self) -> None:
+        while True:
+            await self._soon_filled.wait()
+            self._soon_filled = trio.Event()
+            work, self._soon = self._soon, []
+            for handler, call in work:
+                _guarded(handler, call)
 
     async def _watch_deadlines(self) -> None:
         while True:
             await trio.sleep(SWEEP_INTERVAL)
             now = trio.current_time()
             for handler in [handler for handler, deadline in self._deadlines.items() if deadline <= now]:
-                self._deadlines.pop(handler, None)
-                handler.on_deadline()
+                # An earlier one of this sweep may have taken the deadline back.
+                if self._deadlines.pop(handler, None) is not None:
+                    _guarded(handler, handler.on_deadline)
 
     def statistics(self) -> ReactorStatistics:
         return ReactorStatistics(len(self._selector.get_map()), self._wakeups, self._events)
 
     def close(self) -> None:
+        """Close the selector and every socket that is still registered."""
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.fileobj, socket):
+                key.fileobj.close()
         self._selector.close()
+
+
+def _guarded(handler: SocketHandler, call: Callable[[], None]) -> None:
+    try:
+        call()
+    except Exception as error:
+        handler.on_error(error)

@@ -1,293 +1,124 @@
-"""One key's life: activate, take turns, crash, restart, rest. In: mail from `directory`. Next hop: the actor's `handle`.
+"""Who is to blame for a crash, when to restart, and when to give up on a key. Pure: instants come in, verdicts go out.
 
-A cell holds the mailbox of its key and outlives every incarnation of the actor:
+The rule is OTP's restart intensity (more than `max_restarts` within `period` is too many), counted per key, with the
+exponential back-off that OTP leaves to others. What counts is decided by a trial:
 
-    activate -> turn, turn, ... -> passivate -> gone
-        ^           |crash
-        +-- backoff +--> quarantine: callers fail at once, until the key has rested
+    crash in a batch    blames nobody: its envelopes are suspects and run again one by one
+      one crashes alone     it explains the crash, and stands trial itself
+      all run through       no message explains the crash: it counts
+      some went away        (expired, abandoned) nothing can be said: it does not count
+    crash of one alone  it runs once more
+      crashes again         poison: to the dead letters; the key is innocent
+      runs through          it was not the message: the crash counts
+    crash without mail  (activation, a timer, a failed commit) counts at once
 
-Who is to blame for a crash decides what follows. A crash in a batch blames nobody: its envelopes become suspects and run
-again one by one. One that crashes alone `poison_attempts` times is poison: it goes to the dead letters, its sender gets
-the error, and the key is not held responsible. Crashes that no message explains count towards the key's restart
-intensity, and more than `max_restarts` within `period` quarantine it. Errors of the infrastructure (`Unavailable`,
-`StaleWrite`) count against neither: the key backs off and tries again, and callers fail by their own deadlines.
+So a user cannot switch a conversation off by sending poison, and an actor that is broken cannot hide behind its users.
+Errors of the infrastructure (`Unavailable`, `StaleWrite`, `Overloaded`, `Draining`) count against nobody: the key backs
+off and tries again, and callers fail by their own deadlines.
 """
 
 from __future__ import annotations
 
-import logging
 import random
-from collections import deque
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import cast
 
 import trio
 
-from .actor import Actor, Context
-from .errors import ActorFailed, DeadlineExceeded, Overloaded, Refusal, StaleWrite, TertuliaError, Unavailable
-from .mailbox import Envelope, Lane, Mailbox
-
-if TYPE_CHECKING:
-    from .directory import Address, Directory
-
-logger = logging.getLogger("tertulia.supervisor")
-
-#: The keys that wait for the turn that runs now, itself included; empty outside of actors.
-current_chain: ContextVar[tuple[object, ...]] = ContextVar("tertulia_chain", default=())
-
-#: Turns whose answers wait for a commit, per actor, before it stops taking mail: more would only hide overload.
-MAX_DEFERRED = 8
+from .config import Supervision
+from .errors import ActorFailed, Draining, Overloaded, StaleWrite, Unavailable
+from .mailbox import Alarm, Envelope
 
 
-class TurnTooLong(TertuliaError):
-    """A turn ran into its time limit and was cancelled."""
+class Supervisor:
+    """The record of one key's crashes."""
 
+    __slots__ = ("_judged", "_limits", "_restarts", "_streak", "_suspects", "_trial")
 
-class Cell:
-    """The mailbox and the supervision of one key."""
+    def __init__(self, limits: Supervision) -> None:
+        self._limits = limits
+        self._restarts: list[float] = []  # when what counts happened
+        self._streak = 0  # crashes since a turn last stood: what the back-off grows with
+        self._judged = False  # whether the crash that now ends the incarnation is being tried
+        self._trial: tuple[float, Exception] | None = None
+        self._suspects: set[Envelope] = set()
 
-    __slots__ = (
-        "_attempts_cost", "_explained", "_failure", "_restarts", "_scope", "_sleeper", "_streak", "_suspecting", "actor", "address",
-        "deferred", "directory", "incarnation", "mailbox", "retiring", "turn_began",
-    )  # fmt: skip
+    def blame(self, crash: Exception, batch: list[Envelope], now: float) -> Envelope | None:
+        """A turn with this batch crashed. Returns the envelope that is poison, None where none is (yet).
 
-    def __init__(self, directory: Directory, address: Address) -> None:
-        self.directory = directory
-        self.address = address
-        self.mailbox = Mailbox(directory.config.mailbox)
-        self.actor: Actor[Any] | None = None
-        self.deferred: deque[list[Envelope]] = deque()
-        self.incarnation = 0
-        self.retiring = False
-        self.turn_began = 0.0  # 0 between turns
-        self._attempts_cost = 0.0  # seconds per message, smoothed: what `retry_after` is made of
-        self._explained: Exception | None = None  # a crash that one message is to blame for
-        self._failure: Exception | None = None
-        self._restarts: deque[float] = deque()
-        self._scope: trio.CancelScope | None = None
-        self._sleeper: trio.lowlevel.Task | None = None
-        self._streak = 0
-        self._suspecting = False  # a batch crashed and no suspect has explained it yet
-
-    # What the directory and the actor call; none of it waits.
-
-    def wake(self) -> None:
-        task, self._sleeper = self._sleeper, None
-        if task is not None:
-            if self.directory.parked.pop(self, None) is not None:
-                self.directory.awake[self] = None
-            trio.lowlevel.reschedule(task)
-
-    def settle(self) -> None:
-        self.deferred.popleft()
-        self.wake()
-
-    def run_again(self) -> None:
-        batch = self.deferred[0]
-        for envelope in batch:
-            envelope.reruns += 1
-        # Behind the suspects that are there: deferred batches fail in the order in which they ran.
-        self.mailbox.suspects.extend(batch)
-        self.mailbox.size += len(batch)
-        self.directory.queued += len(batch)
-        self.settle()
-
-    def fail(self, error: Exception) -> None:
-        if self._failure is None:
-            self._failure = error
-        self.wake()
-
-    def retire(self) -> None:
-        """Passivate when the mail is done."""
-        self.retiring = True
-        self.wake()
-
-    def after(self, seconds: float, message: Any, lane: Lane) -> None:
-        self.directory.schedule(seconds, self, message, lane)
-
-    def retry_after(self) -> float:
-        """Seconds until the mail that waits now is done, by the cost of what was done before."""
-        return max(0.05, min(30.0, len(self.mailbox) * self._attempts_cost))
-
-    def overdue(self, now: float) -> None:
-        """Refuse what waits past its deadline, and end a turn that is too long."""
-        expired = self.mailbox.expire(now)
-        self.directory.queued -= len(expired)
-        for batch in (expired, *self.deferred):
-            for envelope in batch:
-                if envelope.deadline <= now:
-                    envelope.refuse(DeadlineExceeded())
-        if self.turn_began and now - self.turn_began > self.directory.config.lifecycle.turn_limit and self._scope:
-            self.fail(TurnTooLong())
-            self._scope.cancel()
-
-    # The supervising task.
-
-    async def run(self) -> None:
-        """Keep the key alive while it has mail; end when it is passive or quarantined."""
-        current_chain.set((self.address,))
-        while True:
-            try:
-                await self._incarnate()
-            except BaseException as error:
-                crash = self._failure if self._cancelled_by_watchdog(error) else crash_of(error)
-                if crash is None:
-                    raise
-                if isinstance(crash, _Absent):
-                    self.directory.forget(self, crash.refusal)
-                    return
-                if self._is_beyond_hope(crash):
-                    self.directory.quarantine(self, crash)
-                    return
-                await trio.sleep(self._backoff())
-            else:
-                self.retiring = self.retiring and self.directory.draining
-                if not self.mailbox:
-                    # No await between the test and the removal: mail that comes later makes a new cell.
-                    self.directory.forget(self, None)
-                    return
-
-    async def _incarnate(self) -> None:
-        self._failure = None
-        self.incarnation += 1
-        kind, key = self.address
-        actor = self.directory.make(kind, Context(self, key, self.directory))
-        async with self.directory.activations:
-            try:
-                await actor.activate()
-            except Refusal as refusal:
-                raise _Absent(refusal) from refusal
-        self.actor = actor
-        try:
-            with trio.CancelScope() as self._scope:
-                await self._take_turns(actor)
-        finally:
-            self.actor = None
-            # The next incarnation must not read a state that is still being written.
-            while self.deferred:
-                await self._sleep()
-        if self._failure is not None:
-            raise self._failure
-        await actor.passivate()
-
-    async def _take_turns(self, actor: Actor[Any]) -> None:
-        while True:
-            if self._failure is not None:
-                raise self._failure
-            if not self.mailbox:
-                if self._suspecting and not self.deferred:
-                    self._suspecting = False
-                if self.retiring or self.directory.draining:
-                    return
-                await self._sleep(idle=True)
-            elif len(self.deferred) >= MAX_DEFERRED:
-                await self._sleep()
-            else:
-                before = self.mailbox.size
-                now = trio.current_time()
-                batch = self.mailbox.take(now)
-                self.directory.queued -= before - self.mailbox.size
-                if batch:
-                    await self._turn(actor, batch, now)
-                await trio.lowlevel.checkpoint()
-
-    async def _turn(self, actor: Actor[Any], batch: list[Envelope], now: float) -> None:
-        self.turn_began = now
-        chained = [envelope.chain for envelope in batch if envelope.chain]
-        if chained:
-            current_chain.set((self.address, *(key for chain in chained for key in chain)))
-        try:
-            await actor.handle(batch)
-        except BaseException as error:
-            if not (self.deferred and self.deferred[-1] is batch):
-                self._blame(batch, error)
-            raise
-        finally:
-            self.turn_began = 0.0
-            if chained:
-                current_chain.set((self.address,))
-        self._streak = 0
-        took = (trio.current_time() - now) / len(batch)
-        self._attempts_cost += (took - self._attempts_cost) / 8
-
-    def _blame(self, batch: list[Envelope], error: BaseException) -> None:
-        crash = crash_of(error) or self._failure
-        if crash is None or is_infrastructure(crash):
-            self._put_back(batch)
-            return
-        if len(batch) > 1:
-            self._suspecting = True
-            self._put_back(batch)
-            return
-        envelope = batch[0]
-        envelope.attempts += 1
-        self._explained = crash
-        self._suspecting = False
-        if envelope.attempts < self.directory.config.supervision.poison_attempts:
-            self._put_back(batch)
-        else:
-            self.directory.bury(self.address, envelope, crash)
-
-    def _put_back(self, batch: list[Envelope]) -> None:
-        self.mailbox.put_back(batch)
-        self.directory.queued += len(batch)
-
-    def _is_beyond_hope(self, crash: Exception) -> bool:
-        """Record the crash; whether it exhausts the key's restart intensity."""
-        logger.error("%s crashed: %r", self.address, crash, exc_info=crash)
-        self.directory.crashes += 1
-        if crash is self._explained or self._suspecting:
-            self._streak = 0
-            return False
-        self._streak += 1
+        An envelope that an incarnation mailed to itself cannot be blamed: it is the actor's own doing.
+        """
         if is_infrastructure(crash):
-            return False
-        limits = self.directory.config.supervision
-        now = trio.current_time()
-        self._restarts.append(now)
-        while self._restarts[0] < now - limits.period:
-            self._restarts.popleft()
-        return len(self._restarts) > limits.max_restarts
+            return None
+        suspects = {envelope for envelope in batch if not isinstance(envelope, Alarm)}
+        if not suspects:
+            return None
+        self._judged = True
+        self._trial, self._suspects = (now, crash), suspects
+        if len(batch) > 1:
+            return None
+        (envelope,) = batch
+        envelope.attempts += 1
+        if envelope.attempts < self._limits.poison_attempts:
+            return None
+        self._close()
+        self._streak = 0  # the reason is gone: neighbours need not wait long
+        return envelope
 
-    def _backoff(self) -> float:
-        limits = self.directory.config.supervision
-        exponent = min(max(self._streak, 1) - 1, 30)
-        delay = min(limits.max_backoff, limits.min_backoff * 2.0**exponent)
+    def acquit(self, batch: list[Envelope], now: float) -> Exception | None:
+        """This batch ran through. Returns the crash that now exhausts the key's intensity, None where none does.
+
+        A suspect that went away is never acquitted: its trial stays open, and uncounted, until the next one begins.
+        """
+        if self._trial is None:
+            return None
+        self._suspects.difference_update(batch)
+        if self._suspects:
+            return None
+        at, crash = self._trial
+        self._close()
+        return crash if self._exhausts(at, now) else None
+
+    def crashed(self, crash: Exception, now: float) -> bool:
+        """An incarnation ended by a crash. Returns whether that exhausts the key's intensity."""
+        self._streak += 1
+        judged, self._judged = self._judged, False
+        return not judged and not is_infrastructure(crash) and self._exhausts(now, now)
+
+    def recovered(self) -> None:
+        """A turn stood: the next back-off is the shortest again."""
+        self._streak = 0
+
+    def backoff(self) -> float:
+        """Seconds until the next restart: `min_backoff` doubled with every crash in a row, capped, then jittered.
+
+        Jitter only shortens, so that `max_backoff` holds; keys that crashed together do not come back together.
+        """
+        limits = self._limits
+        doublings = min(max(self._streak - 1, 0), 30)
+        delay = min(limits.max_backoff, limits.min_backoff * 2.0**doublings)
         return delay * random.uniform(1 - limits.jitter, 1)
 
-    def _cancelled_by_watchdog(self, error: BaseException) -> bool:
-        return isinstance(self._failure, TurnTooLong) and crash_of(error) is self._failure
+    def _exhausts(self, at: float, now: float) -> bool:
+        since = now - self._limits.period
+        self._restarts = [when for when in (*self._restarts, at) if when >= since]
+        return len(self._restarts) > self._limits.max_restarts
 
-    async def _sleep(self, *, idle: bool = False) -> None:
-        def abort(_: Any) -> trio.lowlevel.Abort:
-            self._sleeper = None
-            if self.directory.parked.pop(self, None) is not None:
-                self.directory.awake[self] = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self._sleeper = trio.lowlevel.current_task()
-        if idle and not self.deferred:
-            self.directory.parked[self] = trio.current_time()
-            self.directory.awake.pop(self, None)
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-
-class _Absent(Exception):
-    """Activation found nothing under the key."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal)
-        self.refusal = refusal
+    def _close(self) -> None:
+        self._trial = None
+        self._suspects = set()
 
 
 def is_infrastructure(error: Exception) -> bool:
     """Whether the error says nothing about the message or the actor."""
-    return isinstance(error, Unavailable | StaleWrite | Overloaded) and not isinstance(error, ActorFailed)
+    if isinstance(error, ExceptionGroup):
+        parts = cast("ExceptionGroup[Exception]", error).exceptions
+        return all(is_infrastructure(part) for part in parts)
+    return isinstance(error, Unavailable | StaleWrite | Overloaded | Draining) and not isinstance(error, ActorFailed)
 
 
 def crash_of(error: BaseException) -> Exception | None:
     """What is left of an error without cancellations; None where that is no crash but a reason to stop."""
     if isinstance(error, BaseExceptionGroup):
-        rest = error.split(trio.Cancelled)[1]
+        rest = cast("BaseExceptionGroup[BaseException]", error).split(trio.Cancelled)[1]
         return rest if isinstance(rest, Exception) else None
     return error if isinstance(error, Exception) else None

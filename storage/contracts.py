@@ -1,7 +1,7 @@
-"""What every store promises. SQLite, PostgreSQL and memory pass the same tests of it (`tests/storage/contract.py`).
+"""What every store promises. SQLite, PostgreSQL and memory pass the same tests of it (`tests/storage`).
 
-A read returns what was durable when it began, and never waits behind a commit. Every method that touches an account's data
-takes the account's id first and finds nothing of another account.
+A read returns what was durable when it began, and never waits behind a commit. Every method that touches an account's
+data takes the account's id first and finds nothing of another account.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class AccountRecords:
     members: Sequence[AccountUser]
     inboxes: Sequence[Inbox]
     inbox_members: Sequence[InboxMember]
+    blocked_contacts: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,23 @@ class ConversationFilter:
     assignee_id: int | None = None
     unassigned: bool = False
     labels: Sequence[str] = field(default=())  # all of them
-    updated_since: int | None = None
+    updated_since: int | None = None  # milliseconds; at or after it
 
 
 class Journal(Protocol):
     """Where units of work go; see `group_commit.GroupCommit`."""
 
-    def submit(self, unit: Unit) -> None: ...
+    def submit(self, unit: Unit) -> None:
+        """Hand over a unit; its `committed` or `failed` is called later. Never waits."""
+        ...
 
-    async def write(self, unit: Unit) -> None: ...
+    async def write(self, unit: Unit) -> None:
+        """Submit a unit and wait until it is durable."""
+        ...
 
-    async def published(self) -> None: ...
+    async def published(self) -> None:
+        """Wait until everything that is durable now has been handed to its actors' callbacks."""
+        ...
 
 
 class Reads(Protocol):
@@ -79,14 +86,27 @@ class Reads(Protocol):
 
     Raises (each method):
         Unavailable: the store cannot be reached now.
+        NotFound: a number is beyond 64 bits, where nothing is.
     """
+
+    async def ping(self) -> None:
+        """Answers when the store does."""
+        ...
 
     async def epoch(self) -> str:
         """The store's generation: another one after a backup was restored."""
         ...
 
+    async def meta(self, key: str) -> str | None:
+        """A fact about the database itself."""
+        ...
+
     async def reserve(self, kind: type[Record], count: int = 1) -> range:
-        """Fresh ids for `count` records, consecutive and never given twice."""
+        """Fresh ids for `count` records, consecutive; one that a record ever had is never given again.
+
+        Raises:
+            ValueError: `count` is less than 1, or records of this kind have no id.
+        """
         ...
 
     # Accounts and people.
@@ -135,7 +155,10 @@ class Reads(Protocol):
         include_private: bool = True,
         limit: int = 50,
     ) -> Sequence[MessageRow]:
-        """By seq, ascending: the first ones after `after`, or else the last ones before `before` or the end."""
+        """By seq, ascending: the first ones after `after`, or else the last ones before `before` or the end.
+
+        Without `include_private`: as the visitor sees them, who gets neither private notes nor activity messages.
+        """
         ...
 
     async def message(self, account_id: int, conversation_id: int, seq: int) -> MessageRow | None: ...
@@ -145,7 +168,7 @@ class Reads(Protocol):
         ...
 
     async def log(self, account_id: int, conversation_id: int, *, after: int, limit: int) -> Sequence[LogRow]:
-        """The ordered union of messages and events after a seq."""
+        """The ordered union of messages and events after a seq, as it was at one instant."""
         ...
 
     async def last_seq_before(self, account_id: int, conversation_id: int, since: int) -> int:
@@ -155,11 +178,14 @@ class Reads(Protocol):
     async def changed(
         self, account_id: int, inbox_ids: Collection[int] | None, *, since: int, limit: int
     ) -> Sequence[Conversation]:
-        """The conversations, deleted ones included, of these inboxes (None: all) that changed at or after `since`."""
+        """The conversations, deleted ones included, of these inboxes (None: all) that changed at or after `since`.
+
+        `since` is in milliseconds; the earliest change comes first.
+        """
         ...
 
     async def account_log(
         self, account_id: int, *, after: int | None = None, since: int | None = None, limit: int = 1000
     ) -> Sequence[AccountEventRow]:
-        """The account's own events after a seq, or at and after an instant."""
+        """The account's own events after a seq, or at and after an instant (milliseconds), by seq."""
         ...

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from ..engine.errors import TertuliaError
+from ..engine.errors import TertuliaError, Unavailable
 
 try:
     import fcntl
@@ -28,8 +28,25 @@ class FileLock:
         self._file: IO[str] | None = None
 
     def acquire(self, what: str) -> None:
-        """Raises DatabaseInUse where another process holds the lock, OSError where the file cannot be made."""
-        file = self._path.open("a+", encoding="ascii")
+        """Take the lock for the database named `what`, or fail at once.
+
+        Raises:
+            DatabaseInUse: another process holds the lock.
+            Unavailable: the lock's file cannot be made beside the database, or the database is a folder.
+        """
+        if Path(what).is_dir():
+            raise Unavailable(f"The database {what} cannot be opened: it is a folder; name a file in it.")
+        try:
+            file = self._path.open("a+", encoding="ascii")
+        except FileNotFoundError:
+            raise Unavailable(
+                f"The database {what} cannot be opened: the folder {self._path.parent} does not exist;"
+                " make it, or name another database."
+            ) from None
+        except OSError as error:
+            raise Unavailable(
+                f"The database {what} cannot be opened: {self._path} cannot be written ({error.strerror})."
+            ) from None
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,6 +63,7 @@ class FileLock:
         self._file = file
 
     def release(self) -> None:
+        """Give the lock back; its file stays, because removing it would race with the next server."""
         if self._file is not None:
             self._file.close()
             self._file = None

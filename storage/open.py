@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from ..engine.errors import TertuliaError
@@ -18,11 +18,15 @@ class BadDatabaseUrl(TertuliaError):
 
 
 @asynccontextmanager
-async def open_store(url: str) -> AsyncIterator[SqliteStore]:
-    """Open the store that a URL names: `sqlite:///file.db` or `memory:`.
+async def open_store(url: str) -> AsyncGenerator[SqliteStore]:
+    """Open the store that a URL names, made and migrated where necessary: `sqlite:///file.db` or `memory:`.
 
     Raises:
         BadDatabaseUrl: the URL names no store.
+        DatabaseInUse: another server has the database open.
+        NewerSchema: a newer program wrote the database.
+        ForeignDatabase: it is another program's database.
+        Unavailable: the database cannot be opened.
     """
     if url == "memory:":
         opened = open_memory()

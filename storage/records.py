@@ -1,8 +1,9 @@
 """What the store keeps, one record per row.
 
-The two tables of the hot path are tuples in the order of their columns, so that a batch of them is a statement's parameters
-as it is. The others are structs whose fields are their columns. Times are milliseconds since 1970-01-01 UTC. The words in
-`status`, `role` and the like are the domain's; the store keeps them and does not know what they mean.
+The two tables of the hot path are tuples in the order of their columns, so that a batch of them is a statement's
+parameters as it is. The others are structs whose fields are their columns. Times are milliseconds since 1970-01-01
+UTC. The words in `status`, `role` and the like are the domain's; the store keeps them and does not know what they
+mean.
 """
 
 from __future__ import annotations
@@ -159,6 +160,13 @@ class Token(Record, frozen=True, kw_only=True):
     expires_at: Millis | None = None
 
 
+class Meta(Record, frozen=True, kw_only=True):
+    """A fact about the database itself: its epoch, the demo account in it."""
+
+    key: str
+    value: str
+
+
 #: Table and key columns of every record.
 TABLES: dict[type[Record], tuple[str, tuple[str, ...]]] = {
     Account: ("accounts", ("id",)),
@@ -170,4 +178,5 @@ TABLES: dict[type[Record], tuple[str, tuple[str, ...]]] = {
     Conversation: ("conversations", ("id",)),
     ReadCursor: ("read_cursors", ("conversation_id", "reader_type", "reader_id")),
     Token: ("tokens", ("id",)),
+    Meta: ("meta", ("key",)),
 }

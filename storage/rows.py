@@ -1,8 +1,9 @@
-"""Between records and rows: JSON columns are text in the row, booleans may be integers."""
+"""Between records and rows: JSON columns are text in the row, booleans are integers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -13,20 +14,33 @@ from .records import Record
 R = TypeVar("R", bound=Record)
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A record's columns, and which of them a row holds in another form."""
+
+    columns: tuple[str, ...]
+    json: tuple[int, ...]
+    booleans: tuple[int, ...]
 
 
 @cache
-def columns_of(record: type[Record]) -> tuple[str, ...]:
-    return tuple(field.name for field in msgspec.structs.fields(record))
-
-
-@cache
-def _json_columns(record: type[Record]) -> frozenset[str]:
-    """The columns whose type is a list or a dict."""
-    kinds = (msgspec.inspect.ListType, msgspec.inspect.DictType)
+def _layout(record: type[Record]) -> _Layout:
     info = msgspec.inspect.type_info(record)
     assert isinstance(info, msgspec.inspect.StructType)
-    return frozenset(field.name for field in info.fields if isinstance(field.type, kinds))
+    kinds = [field.type for field in info.fields]
+    collections = (msgspec.inspect.ListType, msgspec.inspect.DictType)
+    return _Layout(
+        columns=tuple(field.name for field in info.fields),
+        json=tuple(index for index, kind in enumerate(kinds) if isinstance(kind, collections)),
+        booleans=tuple(index for index, kind in enumerate(kinds) if isinstance(kind, msgspec.inspect.BoolType)),
+    )
+
+
+def columns_of(record: type[Record]) -> tuple[str, ...]:
+    return _layout(record).columns
 
 
 def to_value(value: Any) -> Any:
@@ -38,17 +52,25 @@ def to_value(value: Any) -> Any:
 
 def values_of(record: Record) -> tuple[Any, ...]:
     """A record's row."""
-    return tuple(to_value(getattr(record, column)) for column in columns_of(type(record)))
+    values = msgspec.structs.astuple(record)
+    json = _layout(type(record)).json
+    if not json:
+        return values
+    row = list(values)
+    for index in json:
+        row[index] = _encode(row[index]).decode()
+    return tuple(row)
 
 
 def record_from(kind: type[R], row: Sequence[Any]) -> R:
-    """The record in a row that holds all of the record's columns in their order."""
-    json = _json_columns(kind)
-    values = {
-        column: msgspec.json.decode(value) if column in json and isinstance(value, str) else value
-        for column, value in zip(columns_of(kind), row, strict=True)
-    }
-    return msgspec.convert(values, kind, strict=False)
+    """The record in a row that holds all of its columns in their order. The store is trusted: nothing is checked."""
+    layout = _layout(kind)
+    values = list(row)
+    for index in layout.json:
+        values[index] = _decode(values[index])
+    for index in layout.booleans:
+        values[index] = bool(values[index])
+    return kind(**dict(zip(layout.columns, values, strict=True)))
 
 
 def records_from(kind: type[R], rows: Iterable[Sequence[Any]]) -> list[R]:

@@ -1,18 +1,15 @@
-"""The SQLite store: its connections, its lock, its migrations. In: `contracts.Reads` calls and `group_commit` batches.
+"""The SQLite store. In: `contracts.Reads` calls and `group_commit` batches. Next: `sqlite_reads` and `sqlite_writer`.
 
-WAL and `synchronous=FULL`: a commit is on the disk when it returns, and readers never wait behind it, because each sees the
-state that was committed when its read began. All of SQLite's work happens in worker threads; the event loop only hands
-batches over. A lock file beside the database keeps a second server out.
+A database file is opened by one server at a time: a lock file beside it keeps a second one out. `open_memory` is the
+same store without a file and without threads.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import trio
 
@@ -21,7 +18,7 @@ from . import sqlite_reads as reads
 from . import sqlite_writer
 from .contracts import AccountRecords, ConversationFilter, ConversationRecords
 from .file_lock import FileLock
-from .migrations.apply import apply_migrations
+from .migrations.apply import apply_migrations, fresh_epoch
 from .records import (
     AccountEventRow,
     AccountUser,
@@ -34,78 +31,64 @@ from .records import (
     Token,
     User,
 )
+from .sqlite_connections import Connections, connect
 from .writes import Unit
 
-T = TypeVar("T")
-
 READERS = 4
-CACHED_STATEMENTS = 256
-#: Pages of the write-ahead log (4 KiB each) before it is copied into the database: 16 MiB, so that a busy server does so
-#: a few times a second at most.
-CHECKPOINT_PAGES = 4096
-
-
-def connect(database: str, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open one connection with the settings that the store relies on."""
-    connection = sqlite3.connect(
-        database,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=CACHED_STATEMENTS,
-    )
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = full")
-    connection.execute("pragma foreign_keys = on")
-    connection.execute("pragma busy_timeout = 5000")
-    connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    if read_only:
-        connection.execute("pragma query_only = on")
-    return connection
 
 
 class SqliteStore:
-    """One database file, opened by one server. Made by `open_sqlite`."""
+    """One database, opened by one server. Made by `open_sqlite` and `open_memory`."""
 
-    def __init__(
-        self, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection], *, threads: bool = True
-    ) -> None:
-        self._writer = writer
-        self._idle_readers = list(readers)
-        self._limiter = trio.CapacityLimiter(len(readers))
-        self._writer_limiter = trio.CapacityLimiter(1)
-        self._threads = threads
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._read = connections.read
         self._next_ids: dict[type[Record], int] = {}
+        self._answered: tuple[Unit, dict[int, Exception]] | None = None
 
-    # The writer's side of `group_commit`.
+    # The writer's side; see `group_commit.Committer`.
 
     async def commit(self, units: Sequence[Unit]) -> dict[int, Exception]:
-        """See `group_commit.Committer`."""
-        if not self._threads:
-            return sqlite_writer.commit(self._writer, units)
-        return await trio.to_thread.run_sync(sqlite_writer.commit, self._writer, units, limiter=self._writer_limiter)
+        # The same units again: the answer to the first time was lost on the way. A commit of SQLite that fails is
+        # rolled back, so remembering the one that did not is enough to never write twice.
+        if self._answered is not None and units[0] is self._answered[0]:
+            return self._answered[1]
+        refused = await self._connections.write(sqlite_writer.commit, units)
+        self._answered = (units[0], refused)
+        return refused
 
-    async def _read(self, query: Callable[..., T], *arguments: object) -> T:
-        try:
-            if not self._threads:
-                return query(self._idle_readers[0], *arguments)
-            async with self._limiter:
-                reader = self._idle_readers.pop()
-                try:
-                    return await trio.to_thread.run_sync(partial(query, reader, *arguments))
-                finally:
-                    self._idle_readers.append(reader)
-        except sqlite3.Error as error:
-            raise Unavailable(f"The database cannot be read: {error}.") from error
+    async def new_epoch(self) -> str:
+        """Begin another generation; returns its name.
+
+        To be done after a backup was restored (`tertulia migrate --new-epoch`), before the server starts. What happened
+        after the backup is gone, and its numbers are given again: a client that still has a position from that time is
+        then told to start anew, instead of getting other events under numbers that it knows.
+
+        Raises:
+            Unavailable: the database cannot be written.
+        """
+        epoch = fresh_epoch()
+        await self._connections.write(sqlite_writer.set_epoch, epoch)
+        return epoch
 
     # Reads; see `contracts.Reads`.
+
+    async def ping(self) -> None:
+        await self._read(reads.epoch)
 
     async def epoch(self) -> str:
         return await self._read(reads.epoch)
 
+    async def meta(self, key: str) -> str | None:
+        return await self._read(reads.meta, key)
+
     async def reserve(self, kind: type[Record], count: int = 1) -> range:
+        if count < 1:
+            raise ValueError(f"{count} ids cannot be reserved; ask for one or more.")
         first = self._next_ids.get(kind)
         if first is None:
             highest = await self._read(reads.highest_id, kind)
+            # Somebody else may have read the same in the meantime, and gone on from it.
             first = self._next_ids.get(kind, highest + 1)
         self._next_ids[kind] = first + count
         return range(first, first + count)
@@ -186,37 +169,49 @@ class SqliteStore:
 
 
 @asynccontextmanager
-async def open_sqlite(path: str) -> AsyncIterator[SqliteStore]:
+async def open_sqlite(path: str) -> AsyncGenerator[SqliteStore]:
     """Open a database file, made and migrated where necessary, for this server alone.
 
     Raises:
         DatabaseInUse: another server has the file open.
         NewerSchema: a newer program wrote the file.
-        Unavailable: the file cannot be opened.
+        ForeignDatabase: the file is another program's database.
+        Unavailable: the file cannot be opened, or is no database.
     """
     lock = FileLock(Path(f"{path}-lock"))
     lock.acquire(path)
-    connections: list[sqlite3.Connection] = []
     try:
+        connections = await trio.to_thread.run_sync(_connect_all, path)
         try:
-            connections.append(connect(path))
-            await trio.to_thread.run_sync(apply_migrations, connections[0])
-            connections.extend(connect(path, read_only=True) for _ in range(READERS))
-        except sqlite3.Error as error:
-            raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
-        yield SqliteStore(connections[0], connections[1:])
+            yield SqliteStore(connections)
+        finally:
+            await connections.aclose()
     finally:
-        for connection in reversed(connections):
-            connection.close()
         lock.release()
 
 
 @asynccontextmanager
-async def open_memory() -> AsyncIterator[SqliteStore]:
+async def open_memory() -> AsyncGenerator[SqliteStore]:
     """The same store without a file and without threads: for tests, whose clock must not run ahead of a thread."""
     database = connect(":memory:")
+    apply_migrations(database)
+    connections = Connections(database, [database], threads=False)
     try:
-        apply_migrations(database)
-        yield SqliteStore(database, [database], threads=False)
+        yield SqliteStore(connections)
     finally:
-        database.close()
+        await connections.aclose()
+
+
+def _connect_all(path: str) -> Connections:
+    opened: list[sqlite3.Connection] = []
+    try:
+        opened.append(connect(path))
+        apply_migrations(opened[0])
+        opened.extend(connect(path, read_only=True) for _ in range(READERS))
+        return Connections(opened[0], opened[1:])
+    except BaseException as error:
+        for connection in opened:
+            connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise Unavailable(f"The database {path} cannot be opened: {error}.") from error
+        raise

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any, TypeVar
+
+import msgspec
 
 from .contracts import AccountRecords, ConversationFilter, ConversationRecords
 from .records import (
@@ -53,26 +56,50 @@ def select_one(db: sqlite3.Connection, kind: type[R], condition: str, parameters
     return record_from(kind, row) if row is not None else None
 
 
+@contextmanager
+def _one_instant(db: sqlite3.Connection) -> Generator[None]:
+    """All reads inside see the same state."""
+    db.execute("begin")
+    try:
+        yield
+    finally:
+        db.execute("commit")
+
+
 def highest_id(db: sqlite3.Connection, kind: type[Record]) -> int:
-    return int(db.execute(f"select coalesce(max(id), 0) from {TABLES[kind][0]}").fetchone()[0])
+    """The highest id that a record of this kind ever had, which may be deleted now; 0 where there was none."""
+    table, keys = TABLES[kind]
+    if keys != ("id",):
+        raise ValueError(f"{kind.__name__} records have no id.")
+    row = db.execute("select seq from sqlite_sequence where name = ?", (table,)).fetchone()
+    return int(row[0]) if row is not None else 0
 
 
 def epoch(db: sqlite3.Connection) -> str:
     return str(db.execute("select value from meta where key = 'epoch'").fetchone()[0])
 
 
+def meta(db: sqlite3.Connection, key: str) -> str | None:
+    row = db.execute("select value from meta where key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def account(db: sqlite3.Connection, account_id: int) -> AccountRecords | None:
-    found = select_one(db, Account, "id = ?", (account_id,))
-    if found is None:
-        return None
-    users = select(db, User, "id in (select user_id from account_users where account_id = ?)", (account_id,))
-    return AccountRecords(
-        account=found,
-        users={user.id: user for user in users},
-        members=select(db, AccountUser, "account_id = ?", (account_id,)),
-        inboxes=select(db, Inbox, "account_id = ? order by id", (account_id,)),
-        inbox_members=select(db, InboxMember, "account_id = ?", (account_id,)),
-    )
+    with _one_instant(db):
+        found = select_one(db, Account, "id = ?", (account_id,))
+        if found is None:
+            return None
+        users = select(db, User, "id in (select user_id from account_users where account_id = ?)", (account_id,))
+        return AccountRecords(
+            account=found,
+            users={user.id: user for user in users},
+            members=select(db, AccountUser, "account_id = ?", (account_id,)),
+            inboxes=select(db, Inbox, "account_id = ? order by id", (account_id,)),
+            inbox_members=select(db, InboxMember, "account_id = ?", (account_id,)),
+            blocked_contacts=[
+                row[0] for row in db.execute("select id from contacts where account_id = ? and blocked", (account_id,))
+            ],
+        )
 
 
 def user(db: sqlite3.Connection, user_id: int) -> User | None:
@@ -120,22 +147,27 @@ def contacts(db: sqlite3.Connection, account_id: int, query: str | None, after: 
 
 
 def conversation(db: sqlite3.Connection, account_id: int, conversation_id: int) -> ConversationRecords | None:
-    found = select_one(db, Conversation, "id = ? and account_id = ?", (conversation_id, account_id))
-    if found is None:
-        return None
-    person = contact(db, account_id, found.contact_id)
-    assert person is not None
-    cursors = select(db, ReadCursor, "account_id = ? and conversation_id = ?", (account_id, conversation_id))
-    return ConversationRecords(found, person, cursors)
+    with _one_instant(db):
+        found = select_one(db, Conversation, "id = ? and account_id = ?", (conversation_id, account_id))
+        if found is None:
+            return None
+        person = contact(db, account_id, found.contact_id)
+        assert person is not None  # a foreign key
+        # The account is no search term: the primary key finds the few rows of the conversation.
+        cursors = select(db, ReadCursor, "conversation_id = ? and +account_id = ?", (conversation_id, account_id))
+        return ConversationRecords(found, person, cursors)
 
 
 def conversations(
     db: sqlite3.Connection, account_id: int, which: ConversationFilter, before: tuple[int, int] | None, limit: int
 ) -> list[Conversation]:
-    conditions, parameters = ["account_id = ?", "deleted_at is null"], [account_id]  # type: tuple[list[str], list[Any]]
+    conditions = ["account_id = ?", "deleted_at is null"]
+    parameters: list[Any] = [account_id]
+    # Without the index on the activity: a contact has few conversations, and the account has many to walk through.
+    active_at = "last_activity_at" if which.contact_id is None else "+last_activity_at"
     if which.inbox_ids is not None:
-        conditions.append(_is_one_of("inbox_id", which.inbox_ids))
-        parameters += which.inbox_ids
+        conditions.append(_is_one_of("inbox_id"))
+        parameters.append(_json(which.inbox_ids))
     for column in ("contact_id", "status", "assignee_id"):
         value = getattr(which, column)
         if value is not None:
@@ -150,9 +182,9 @@ def conversations(
         conditions.append("updated_at >= ?")
         parameters.append(which.updated_since)
     if before is not None:
-        conditions.append("(last_activity_at, id) < (?, ?)")
+        conditions.append(f"({active_at}, id) < (?, ?)")
         parameters += before
-    order = "order by last_activity_at desc, id desc limit ?"
+    order = f"order by {active_at} desc, id desc limit ?"
     return select(db, Conversation, f"{' and '.join(conditions)} {order}", [*parameters, limit])
 
 
@@ -173,7 +205,7 @@ def messages(
         conditions.append("seq < ?")
         parameters.append(before)
     if not include_private:
-        conditions.append("private = 0")
+        conditions.append("private = 0 and message_type <> 'activity'")
     direction = "asc" if after is not None else "desc"
     rows = db.execute(
         f"select {_MESSAGE_COLUMNS} from messages where {' and '.join(conditions)} order by seq {direction} limit ?",
@@ -194,10 +226,11 @@ def message(db: sqlite3.Connection, account_id: int, conversation_id: int, seq: 
 def sent(
     db: sqlite3.Connection, account_id: int, conversation_id: int, client_ids: Collection[str]
 ) -> list[MessageRow]:
+    # From the ids to their messages, by the index on both: the other way around would read the whole conversation.
     rows = db.execute(
-        f"select {_MESSAGE_COLUMNS} from messages where conversation_id = ? and account_id = ?"
-        f" and {_is_one_of('client_id', client_ids)}",
-        (conversation_id, account_id, *client_ids),
+        f"select {_MESSAGE_COLUMNS} from json_each(?1) as given cross join messages on conversation_id = ?2"
+        " and client_id = given.value where client_id is not null and account_id = ?3 order by seq",
+        (_json(set(client_ids)), conversation_id, account_id),
     )
     return [_message(row) for row in rows]
 
@@ -205,23 +238,23 @@ def sent(
 def log(db: sqlite3.Connection, account_id: int, conversation_id: int, after: int, limit: int) -> list[LogRow]:
     parameters = (conversation_id, account_id, after, limit)
     condition = "where conversation_id = ? and account_id = ? and seq > ? order by seq limit ?"
-    db.execute("begin")  # both tables as they were at one instant
-    try:
+    with _one_instant(db):
         messages = [
             _message(row) for row in db.execute(f"select {_MESSAGE_COLUMNS} from messages {condition}", parameters)
         ]
         events = [_event(row) for row in db.execute(f"select {_EVENT_COLUMNS} from events {condition}", parameters)]
-    finally:
-        db.execute("commit")
     merged: list[LogRow] = list(heapq.merge(messages, events, key=attrgetter("seq")))
     return merged[:limit]
 
 
 def last_seq_before(db: sqlite3.Connection, account_id: int, conversation_id: int, since: int) -> int:
+    # Backwards from the end of the log: `since` is mostly a moment ago, and the log may be long.
+    last = (
+        "select seq from (select seq from {} where conversation_id = ?1 and account_id = ?2 and created_at < ?3"
+        " order by seq desc limit 1)"
+    )
     row = db.execute(
-        "select max(seq) from ("
-        " select seq from messages where conversation_id = ?1 and account_id = ?2 and created_at < ?3 union all"
-        " select seq from events where conversation_id = ?1 and account_id = ?2 and created_at < ?3)",
+        f"select max(seq) from ({last.format('messages')} union all {last.format('events')})",
         (conversation_id, account_id, since),
     ).fetchone()
     return int(row[0] or 0)
@@ -230,33 +263,49 @@ def last_seq_before(db: sqlite3.Connection, account_id: int, conversation_id: in
 def changed(
     db: sqlite3.Connection, account_id: int, inbox_ids: Collection[int] | None, since: int, limit: int
 ) -> list[Conversation]:
-    condition, parameters = "account_id = ? and updated_at >= ?", [account_id, since]
+    condition = "account_id = ? and updated_at >= ?"
+    parameters: list[Any] = [account_id, since]
     if inbox_ids is not None:
-        condition += f" and {_is_one_of('inbox_id', inbox_ids)}"
-        parameters += inbox_ids
+        condition += f" and {_is_one_of('inbox_id')}"
+        parameters.append(_json(inbox_ids))
     return select(db, Conversation, f"{condition} order by updated_at, id limit ?", [*parameters, limit])
 
 
 def account_log(
     db: sqlite3.Connection, account_id: int, after: int | None, since: int | None, limit: int
 ) -> list[AccountEventRow]:
+    condition, parameters = "account_id = ?", [account_id]
+    if after is not None:
+        condition += " and seq > ?"
+        parameters.append(after)
+    if since is not None:
+        condition += " and created_at >= ?"
+        parameters.append(since)
+    # With `since` alone, the index on the time finds the rows and they are sorted: few, where the log may be long.
+    order = "+seq" if after is None and since is not None else "seq"
     rows = db.execute(
-        f"select {_ACCOUNT_EVENT_COLUMNS} from account_events"
-        " where account_id = ? and seq > ? and created_at >= ? order by seq limit ?",
-        (account_id, after or 0, since or 0, limit),
+        f"select {_ACCOUNT_EVENT_COLUMNS} from account_events where {condition} order by {order} limit ?",
+        [*parameters, limit],
     )
     return [AccountEventRow(*row) for row in rows]
 
 
-def _is_one_of(column: str, values: Collection[Any]) -> str:
-    return f"{column} in ({','.join('?' * len(values))})"
+def _is_one_of(column: str) -> str:
+    """A condition whose parameter is a JSON array: one statement, however many values there are."""
+    return f"{column} in (select value from json_each(?))"
 
 
-def _message(row: Sequence[Any]) -> MessageRow:
-    found = MessageRow(*row)
-    return found._replace(private=bool(found.private))
+def _json(values: Collection[Any]) -> str:
+    return msgspec.json.encode(list(values)).decode()
 
 
-def _event(row: Sequence[Any]) -> EventRow:
-    found = EventRow(*row)
-    return found._replace(private=bool(found.private))
+_MESSAGE_PRIVATE = MessageRow._fields.index("private")
+_EVENT_PRIVATE = EventRow._fields.index("private")
+
+
+def _message(row: tuple[Any, ...]) -> MessageRow:
+    return MessageRow._make((*row[:_MESSAGE_PRIVATE], row[_MESSAGE_PRIVATE] != 0, *row[_MESSAGE_PRIVATE + 1 :]))
+
+
+def _event(row: tuple[Any, ...]) -> EventRow:
+    return EventRow._make((*row[:_EVENT_PRIVATE], row[_EVENT_PRIVATE] != 0, *row[_EVENT_PRIVATE + 1 :]))

@@ -157,12 +157,8 @@ def has_real_time(tree: ast.Module) -> bool:
 
 
 def has_virtual_time(node: ast.AST) -> bool:
-    """Whether somewhere in it the clock fixture is a parameter, or is asked for by `usefixtures`."""
-    return any(
-        (isinstance(inner, ast.arg) and inner.arg == AUTOJUMP)
-        or (isinstance(inner, ast.Constant) and inner.value == AUTOJUMP)
-        for inner in ast.walk(node)
-    )
+    """Whether somewhere in it the clock fixture is a parameter: pytest-trio takes no clock from `usefixtures`."""
+    return any(isinstance(inner, ast.arg) and inner.arg == AUTOJUMP for inner in ast.walk(node))
 
 
 def real_waits(source: str) -> Iterator[str]:
@@ -170,13 +166,12 @@ def real_waits(source: str) -> Iterator[str]:
     tree = ast.parse(source)
     if has_real_time(tree):
         return
-    whole_module = any(isinstance(node, ast.Assign) and has_virtual_time(node) for node in tree.body)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and is_slow(node.decorator_list):
             continue
         yield from (f"line {line}: time.sleep" for line in calls(node, "time", {"sleep"}))
         is_test = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-        if not (whole_module or has_virtual_time(node if is_test else tree)):
+        if not has_virtual_time(node if is_test else tree):
             yield from (f"line {line}: trio.sleep without {AUTOJUMP}" for line in calls(node, "trio", SLEEPS))
 
 
@@ -195,6 +190,8 @@ def test_no_test_waits_on_the_wall_clock(path: Path) -> None:
         "async def test_a():\n    await trio.sleep(1)\nasync def test_b(autojump_clock):\n    pass",
         "async def pause():\n    await trio.sleep(1)\nasync def test_a():\n    await pause()",
         "async def test_a(autojump_clock):\n    time.sleep(1)",
+        "pytestmark = pytest.mark.usefixtures('autojump_clock')\nasync def test_a():\n    await trio.sleep(1)",
+        "@pytest.mark.usefixtures('autojump_clock')\nasync def test_a():\n    await trio.sleep(1)",
     ],
 )
 def test_the_clock_guard_sees_a_real_wait(source: str) -> None:
@@ -206,8 +203,6 @@ def test_the_clock_guard_sees_a_real_wait(source: str) -> None:
     [
         "async def test_a(autojump_clock):\n    await trio.sleep(1)",
         "async def pause():\n    await trio.sleep(1)\nasync def test_a(autojump_clock):\n    await pause()",
-        "pytestmark = pytest.mark.usefixtures('autojump_clock')\nasync def test_a():\n    await trio.sleep(1)",
-        "@pytest.mark.usefixtures('autojump_clock')\nasync def test_a():\n    await trio.sleep(1)",
         "@pytest.mark.slow\nasync def test_a():\n    await trio.sleep(1)",
         "pytestmark = [pytest.mark.slow]\ndef test_a():\n    time.sleep(1)",
         "async def test_a():\n    await trio.sleep(0)",

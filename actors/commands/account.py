@@ -82,7 +82,7 @@ class CreateContact:
     email: str | None = None
     phone: str | None = None
     identifier: str | None = None
-    custom_attributes: dict[str, Any] = field(default_factory=dict)
+    custom_attributes: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +109,4 @@ class CreateConversation:
     status: Status = Status.OPEN
     assignee_id: int | None = None
     labels: tuple[str, ...] = ()
-    custom_attributes: dict[str, Any] = field(default_factory=dict)
+    custom_attributes: dict[str, Any] = field(default_factory=dict[str, Any])

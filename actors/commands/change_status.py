@@ -1,4 +1,7 @@
-"""Status: open, pending, resolved, snoozed. Every change writes an activity message that says who did it."""
+"""Status: open, pending, resolved, snoozed. Every change writes an activity message that says who did it.
+
+Activity messages are for members, as private notes are.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,14 @@ _DEEDS = {
 def set_status(
     state: ConversationState, status: Status, by: Principal, draft: Draft, snoozed_until: int | None = None
 ) -> None:
-    """Change the status, announce it, and write the activity message."""
+    """Change the status, or when a snooze ends; announce it, and write the activity message."""
     previous = state.status
     draft.change(status=str(status), snoozed_until=snoozed_until if status is Status.SNOOZED else None)
     data = {"status": state.status, "previous_status": previous, "snoozed_until": optional_rfc3339(state.snoozed_until)}
     draft.add_event(by, STATUS_CHANGED, data)
-    draft.add_message(
-        System(state.account_id), MessageType.ACTIVITY, f"Conversation was {_DEEDS[status]} by {by.name or by.type}"
-    )
+    if previous != status:
+        text = f"Conversation was {_DEEDS[status]} by {by.name or by.type}"
+        draft.add_message(System(state.account_id), MessageType.ACTIVITY, text, private=True)
 
 
 def reopen(state: ConversationState, by: Principal, draft: Draft) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...engine.errors import Conflict, Invalid, RateLimited
+from ...engine.errors import Conflict
 from ...storage.records import MessageRow
 from ..conversation_state import ConversationState
 from ..draft import Draft
 from ..entities import MessageType, Principal, Status, Visitor
-from ..flood import TokenBucket
 from ..limits import ChatLimits
 from ..policies.message import MessagePolicy
+from ..typists import stop_typing
+from .brake import Brake
 from .change_status import reopen
-from .refusing import refuse
+from .refusing import check_content, refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Sent:
 class SendMessageHandler:
     def __init__(self, limits: ChatLimits) -> None:
         self._limits = limits
+        self._brake = Brake(limits)
 
     def __call__(self, state: ConversationState, command: SendMessage, draft: Draft) -> Sent:
         by = command.by
@@ -48,8 +50,7 @@ class SendMessageHandler:
         first = state.sent.get(command.client_id) if command.client_id is not None else None
         if first is not None:
             return self._repeated(command, first)
-        if not command.content.strip():
-            raise Invalid(fields={"content": "A message must not be empty."})
+        check_content(command.content, self._limits)
         self._brake(state, by)
         from_visitor = isinstance(by, Visitor)
         row = draft.add_message(
@@ -62,6 +63,8 @@ class SendMessageHandler:
             client_id=command.client_id,
         )
         state.remember(row, self._limits.remembered_client_ids)
+        if state.typing:
+            stop_typing(state, by, draft)
         if from_visitor and state.status != Status.OPEN and state.status != Status.PENDING:
             reopen(state, by, draft)
         return Sent(row)
@@ -70,18 +73,3 @@ class SendMessageHandler:
         if first.sender_type != command.by.type or first.sender_id != command.by.id:
             raise Conflict("This client_id belongs to a message of somebody else.")
         return Sent(first, repeated=True)
-
-    def _brake(self, state: ConversationState, by: Principal) -> None:
-        limits = self._limits
-        if isinstance(by, Visitor):
-            rate, burst = limits.visitor_rate, limits.visitor_burst
-        else:
-            rate, burst = limits.member_rate, limits.member_burst
-        if rate <= 0:
-            return
-        bucket = state.buckets.get(by.type)
-        if bucket is None:
-            bucket = state.buckets[by.type] = TokenBucket(rate, burst)
-        wait = bucket.take()
-        if wait:
-            raise RateLimited("You send faster than this conversation allows; slow down.", retry_after=wait)

@@ -24,7 +24,7 @@ class ConversationFacts(Protocol):
 
 class ConversationPolicy(BasePolicy):
     """Show: every member who may see the inbox; visitors, their own. Update: administrators and the assigned agent; any
-    agent may claim a conversation that nobody has. Delete: administrators. Viewers read."""
+    agent may claim a conversation that nobody has. Delete: administrators. Viewers read, blocked contacts nothing."""
 
     def can_show(self, conversation: ConversationFacts) -> bool:
         if conversation.account_id != self.access.account_id:
@@ -59,15 +59,23 @@ class ConversationPolicy(BasePolicy):
             return True
         return self.role is Role.AGENT and conversation.assignee_id is None and self._sees(conversation)
 
+    def can_resolve(self, conversation: ConversationFacts) -> bool:
+        """Visitors may end their own conversation; that is all they may change of it."""
+        if isinstance(self.principal, Visitor):
+            return self.can_show(conversation)
+        return self.can_update(conversation)
+
     def can_delete(self, conversation: ConversationFacts) -> bool:
         return self.is_administrator and self.can_show(conversation)
 
     def can_create(self, inbox_id: int) -> bool:
         if isinstance(self.principal, Visitor):
-            return self.principal.account_id == self.access.account_id and self.principal.inbox_id == inbox_id
+            return self.access.admits(self.principal) and self.principal.inbox_id == inbox_id
+        if self.is_system:
+            return inbox_id in self.access.inboxes
         role = self.role
         if role is None or not isinstance(self.principal, Member):
-            return self.is_system
+            return False
         return role is not Role.VIEWER and self.access.may_see_inbox(self.principal.user_id, role, inbox_id)
 
     def scope(self) -> Collection[int] | None:
@@ -82,7 +90,7 @@ class ConversationPolicy(BasePolicy):
 
     def _owns(self, visitor: Visitor, conversation: ConversationFacts) -> bool:
         return (
-            visitor.account_id == conversation.account_id
+            self.access.admits(visitor)
             and visitor.contact_id == conversation.contact_id
             and visitor.inbox_id == conversation.inbox_id
         )

@@ -1,12 +1,12 @@
 """Action Cable on the wire: what its messages look like in each subprotocol.
 
-The protocol is what two real clients speak: `@rails/actioncable` (base, JSON) and `@anycable/core` (base and extended, JSON
-and msgpack). A client never gets a message type that its subprotocol does not have.
+The protocol is what two real clients speak: `@rails/actioncable` (base, JSON) and `@anycable/core` (base and
+extended, JSON and msgpack). A client never gets a message type that its subprotocol does not have.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -22,16 +22,30 @@ _msgpack = msgspec.msgpack.Encoder().encode
 DisconnectReason: TypeAlias = Literal["unauthorized", "invalid_request", "server_restart", "remote", "too_slow"]
 
 
+#: A time no client means, in seconds: the year 33658. Larger numbers have no milliseconds in 64 bits.
+LAST_SINCE = 10.0**12
+
+
 class StreamPosition(msgspec.Struct, frozen=True):
     epoch: str = ""
-    offset: int = 0
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
 
 class HistoryRequest(msgspec.Struct, frozen=True):
-    """`since` in seconds; a position per stream takes precedence."""
+    """`since` in seconds; a position per stream takes precedence.
 
-    since: float | None = None
+    A client whose `historyTimestamp` is off sends false.
+    """
+
+    since: float | bool | None = None
     streams: dict[str, StreamPosition] = {}
+
+    @property
+    def since_millis(self) -> int | None:
+        """The instant, in milliseconds; None where the client names none."""
+        if not self.since or isinstance(self.since, bool):
+            return None
+        return int(min(LAST_SINCE, max(0.0, self.since)) * 1000)  # in this order, msgpack's NaN becomes 0
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -41,6 +55,13 @@ class Command(msgspec.Struct, frozen=True):
     identifier: str = ""
     data: Any = None
     history: HistoryRequest | None = None
+
+
+class Outline(msgspec.Struct):
+    """As much of an unreadable command as it takes to answer it."""
+
+    command: str = ""
+    identifier: str = ""
 
 
 class CableProtocol:
@@ -54,11 +75,21 @@ class CableProtocol:
         self._encode = _json if encoding == "json" else _msgpack
         decoder: Any = msgspec.json.Decoder(Command) if encoding == "json" else msgspec.msgpack.Decoder(Command)
         self._decode = decoder.decode
+        outline: Any = msgspec.json.Decoder(Outline) if encoding == "json" else msgspec.msgpack.Decoder(Outline)
+        self._outline = outline.decode
 
     def decode(self, payload: bytes) -> Command:
-        """Raises msgspec.MsgspecError where this is no command."""
+        """Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError where this is no command."""
         command: Command = self._decode(payload)
         return command
+
+    def outline(self, payload: bytes) -> Outline:
+        """What can be made out of something that is no command."""
+        try:
+            outline: Outline = self._outline(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return Outline()
+        return outline
 
     def is_text(self) -> bool:
         return self._first == TEXT
@@ -97,30 +128,34 @@ class EventFormat:
         self._epoch = epoch
         self._hash = hash((protocol.name, identifier, audience))
         if protocol.encoding == "json":
-            self._prefix = b'{"identifier":%b,"message":' % _json(identifier)
+            self._prefix: bytes = b'{"identifier":%b,"message":' % _json(identifier)
         else:
             self._prefix = _msgpack("identifier") + _msgpack(identifier) + _msgpack("message")
 
     def frame(self, event: Event) -> bytes | None:
         """The event as one whole frame; None where this audience must not see it."""
+        return self._frame(event, event.seq if self.protocol.extended else None)
+
+    def frame_without_position(self, event: Event) -> bytes | None:
+        """The same for a client that must not take the event for its newest."""
+        return self._frame(event, None)
+
+    def _frame(self, event: Event, offset: int | None) -> bytes | None:
         if event.private and self.audience == "visitor":
             return None
         protocol = self.protocol
-        body = event.encoded(protocol.encoding, self.audience)
-        positioned = protocol.extended and event.seq is not None
+        body = self._prefix + event.encoded(protocol.encoding, self.audience)
         if protocol.encoding == "json":
-            return frame(self._prefix + body + (self._json_position(event) if positioned else b"}"), TEXT)
-        if not positioned:
-            return frame(b"\x82" + self._prefix + body, BINARY)
-        return frame(b"\x85" + self._prefix + body + self._msgpack_position(event), BINARY)
+            return frame(body + (b"}" if offset is None else self._json_position(event, offset)), TEXT)
+        if offset is None:
+            return frame(b"\x82" + body, BINARY)  # a map of two
+        return frame(b"\x85" + body + self._msgpack_position(event, offset), BINARY)  # a map of five
 
-    def _json_position(self, event: Event) -> bytes:
-        return b',"stream_id":"%b","epoch":"%b","offset":%d}' % (
-            event.stream.encode(), self._epoch.encode(), event.seq,
-        )  # fmt: skip
+    def _json_position(self, event: Event, offset: int) -> bytes:
+        return b',"stream_id":"%b","epoch":"%b","offset":%d}' % (event.stream.encode(), self._epoch.encode(), offset)
 
-    def _msgpack_position(self, event: Event) -> bytes:
-        position = {"stream_id": event.stream, "epoch": self._epoch, "offset": event.seq}
+    def _msgpack_position(self, event: Event, offset: int) -> bytes:
+        position = {"stream_id": event.stream, "epoch": self._epoch, "offset": offset}
         return b"".join([_msgpack(name) + _msgpack(value) for name, value in position.items()])
 
     def __eq__(self, other: object) -> bool:
@@ -149,8 +184,9 @@ PROTOCOLS = {
 def choose(offered: tuple[str, ...]) -> tuple[CableProtocol | None, str | None]:
     """The protocol to speak, and the subprotocol to select.
 
-    The first offered one that is supported. A client that offers nothing speaks base JSON. One that offers only what is not
-    supported gets `actioncable-unsupported` if it knows that word, and no subprotocol otherwise. A token is never echoed.
+    The first offered one that is supported. A client that offers nothing speaks base JSON. One that offers only what
+    is not supported gets `actioncable-unsupported` if it knows that word, and no subprotocol otherwise. A token is
+    never echoed.
     """
     for name in offered:
         if name in PROTOCOLS:

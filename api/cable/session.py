@@ -1,12 +1,14 @@
 """One cable connection. In: whole messages from `engine/connection`. Next hop: a channel of `channels`.
 
-The session speaks Action Cable and keeps its promises to clients: the first frame is `welcome` or `disconnect`; commands run
-strictly in order; every accepted subscribe gets exactly one answer. A command that has to wait (a subscribe reads the store)
-makes the later ones wait behind it, and the socket is not read meanwhile.
+The session speaks Action Cable and keeps its promises to clients: the first frame is `welcome` or `disconnect`;
+commands run strictly in order; every accepted subscribe gets exactly one answer. A command that has to wait (a
+subscribe reads the store) makes the later ones wait behind it, and the socket is not read when too many do.
 
     connecting --authenticated--> open <--subscribed-- waiting        any --closed--> closed
          |                          +------subscribe----->^
          +--refused--> closed
+
+This is the connection's boundary: an error that nobody expected closes this one connection, never the server.
 """
 
 from __future__ import annotations
@@ -14,22 +16,25 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import msgspec
 import trio
 
 from ...actors.access import AccountAccess
 from ...engine.errors import Malformed, Refusal, TertuliaError
-from ...engine.frames import BINARY, INVALID_DATA, Violation
+from ...engine.frames import BINARY, INTERNAL_ERROR, NORMAL_CLOSURE
 from ...engine.outbox import Sink
+from ..auth import Identity
+from .actions import client_id_in
+from .channel import Channel
+from .channels import open_channel
+from .failures import ErrorWindow, failure
+from .pacing import Outgoing, send_paced
+from .ports import Surroundings
 from .protocol import CableProtocol, Command, DisconnectReason
-
-if TYPE_CHECKING:
-    from ..auth import Identity
-    from .channels import Channel
-    from .gateway import Gateway
 
 logger = logging.getLogger("tertulia.cable")
 
@@ -37,13 +42,21 @@ logger = logging.getLogger("tertulia.cable")
 class Transport(Protocol):
     """The connection under a session: a socket on the reactor, or a task where there is no reactor."""
 
-    outbox: Any
+    @property
+    def outbox(self) -> Outgoing: ...
 
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
 
     def close(self, code: int = ..., reason: str = ..., last: bytes = ...) -> None: ...
+
+
+class Home(Surroundings, Protocol):
+    """Where sessions live: the gateway."""
+
+    def forget(self, session: Session, /) -> None:
+        """The session is closed."""
 
 
 class State(Enum):
@@ -57,39 +70,43 @@ class Session:
     """What one client has subscribed to, and what it may do."""
 
     __slots__ = (
-        "_errors", "_pending", "channels", "gateway", "identity", "protocol", "reconfirms", "sink", "state", "transport",
+        "_errors", "_pending", "_under_way", "channels", "gateway", "identity", "protocol", "reconfirms", "sink",
+        "state", "transport",
     )  # fmt: skip
 
-    def __init__(self, gateway: Gateway, transport: Transport, protocol: CableProtocol, *, reconfirms: bool) -> None:
+    def __init__(self, gateway: Home, transport: Transport, protocol: CableProtocol, *, reconfirms: bool) -> None:
         self.gateway = gateway
         self.transport = transport
         self.sink: Sink = transport.outbox
         self.protocol = protocol
-        #: `@rails/actioncable` repeats a subscribe until it is confirmed, `@anycable/core` breaks on a second confirmation.
+        #: `@rails/actioncable` repeats a subscribe until it is confirmed, `@anycable/core` breaks on a second
+        #: confirmation.
         self.reconfirms = reconfirms
         self.state = State.CONNECTING
         self.identity: Identity | None = None
         self.channels: dict[str, Channel] = {}
+        self._under_way: Command | None = None
         self._pending: deque[Command] | None = None
-        self._errors: tuple[float, int] = (0.0, 0)
+        self._errors: ErrorWindow | None = None
 
     # The connection's side.
 
     def received(self, first: int, payload: bytes) -> None:
-        if (first == BINARY) is self.protocol.is_text():
-            self._error()
-            return
         try:
-            command = self.protocol.decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            if not payload.isascii() and self.protocol.is_text() and not _is_utf8(payload):
-                raise Violation(INVALID_DATA, "A text message must be UTF-8.") from None
-            self._error()
-            return
-        if self.state is State.OPEN:
-            self._run(command)
-        elif self.state is not State.CLOSED:
-            self._wait(command)
+            if (first == BINARY) is self.protocol.is_text():
+                self._error()
+                return
+            try:
+                command = self.protocol.decode(payload)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                self._unreadable(payload)
+                return
+            if self.state is State.OPEN:
+                self._run(command)
+            elif self.state is not State.CLOSED:
+                self._wait(command)
+        except Exception as error:
+            self.crashed(error)
 
     def farewell(self) -> bytes:
         return self.protocol.disconnect("too_slow", reconnect=True)
@@ -106,23 +123,31 @@ class Session:
 
     def welcome(self, identity: Identity) -> None:
         """The client is known: greet it, then run what it sent meanwhile."""
-        if self.state is not State.CONNECTING:
-            return
         self.identity = identity
         self.sink.send(self.protocol.welcome(secrets.token_urlsafe(12)))
         self._go_on()
 
-    def disconnect(self, reason: DisconnectReason, *, reconnect: bool) -> None:
+    def disconnect(self, reason: DisconnectReason, *, reconnect: bool, code: int = NORMAL_CLOSURE) -> None:
         if self.state is not State.CLOSED:
-            self.transport.close(last=self.protocol.disconnect(reason, reconnect=reconnect))
+            self.transport.close(code, last=self.protocol.disconnect(reason, reconnect=reconnect))
+
+    def crashed(self, error: Exception) -> None:
+        """Close this connection because of a defect of ours. Both real clients come back after a plain close."""
+        logger.error("a cable session crashed: %r", error, exc_info=error)
+        if self.state is not State.CLOSED:
+            self.transport.close(INTERNAL_ERROR, "internal error")
 
     def recheck(self, access: AccountAccess) -> None:
         """Rights changed: close what is no longer allowed."""
+        assert self.identity is not None
+        if not access.admits(self.identity.principal):
+            self.disconnect("unauthorized", reconnect=False)
+            return
         for identifier, channel in list(self.channels.items()):
-            if not channel.still_allowed(access):
+            if not channel.recheck(access):
                 channel.close()
                 del self.channels[identifier]
-                self.reject(identifier)
+                self.sink.send(self.protocol.about("reject_subscription", identifier))
 
     # Commands.
 
@@ -142,125 +167,144 @@ class Session:
                 pass
             case "history" if self.protocol.extended:
                 self._replay(command)
-            case "whisper" | "join" | "leave" | "presence":
-                self._ephemeral(command)
+            case "whisper" | "join" | "leave":
+                self._require(command)
+            case "presence":
+                self._presence(command)
             case _:
                 self._error()
 
     def _perform(self, command: Command) -> None:
         channel = self.channels.get(command.identifier)
-        if channel is None or not isinstance(command.data, str):
+        data = command.data
+        if channel is None or not isinstance(data, str):
             self.fail(command.identifier, None, Malformed("Subscribe first, and send data as a JSON string."))
             return
         try:
-            channel.perform(command.data)
+            channel.perform(data)
         except TertuliaError as error:
-            self.fail(command.identifier, None, error)
+            self.fail(command.identifier, client_id_in(data), error)
 
     def _subscribe(self, command: Command) -> None:
-        if command.identifier in self.channels:
+        identifier = command.identifier
+        if identifier in self.channels:
             if self.reconfirms:
-                self.confirm(command.identifier)
-            return
-        self._start(self._open_channel, command)
+                self.sink.send(self.protocol.about("confirm_subscription", identifier))
+        elif len(self.channels) >= self.gateway.limits.subscriptions:
+            self._reject(identifier)
+        else:
+            self._start(self._open_channel, command)
 
     async def _open_channel(self, command: Command) -> None:
-        identifier = command.identifier
         try:
             with trio.fail_after(self.gateway.limits.subscribe_timeout):
-                channel = await self.gateway.open_channel(self, identifier)
+                channel = await open_channel(self, command.identifier)
         except (TertuliaError, trio.TooSlowError) as error:
-            logger.info("subscription to %s refused: %s", identifier, error)
-            if self.state is not State.CLOSED:
-                self.reject(identifier)
+            logger.info("subscription to %s refused: %s", command.identifier, error)
+            self._reject(command.identifier)
             return
         if self.state is State.CLOSED:
+            channel.close()
             return
+        # The format's string is shared by all who see the same bytes.
+        identifier = channel.format.identifier
         self.channels[identifier] = channel
+        self.sink.send(self.protocol.about("confirm_subscription", identifier))
         if self.protocol.extended and command.history is not None:
-            self.confirm(identifier)
-            await self._recover(channel, command)
+            await self._recover(command)
         else:
             channel.go_live()
-            self.confirm(identifier)
 
     def _replay(self, command: Command) -> None:
-        channel = self.channels.get(command.identifier)
-        if channel is None or command.history is None:
+        """`history` for a channel that is subscribed; a client without a position has nothing to ask for."""
+        if self._require(command) is None:
             self.sink.send(self.protocol.about("reject_history", command.identifier))
-            return
-        self._start(self._recover_again, command)
+        elif command.history is None:
+            self.sink.send(self.protocol.about("confirm_history", command.identifier))
+        else:
+            self._start(self._recover, command)
 
-    async def _recover_again(self, command: Command) -> None:
-        channel = self.channels.get(command.identifier)
-        if channel is not None:
-            await self._recover(channel, command)
-
-    async def _recover(self, channel: Channel, command: Command) -> None:
+    async def _recover(self, command: Command) -> None:
         """Send what the client missed, say so, and go live; or say that it cannot be done, and go live from now."""
         assert command.history is not None
+        identifier = command.identifier
+        channel = self.channels.get(identifier)
+        if channel is None:
+            return
         try:
-            recovered = await channel.recover(command.history)
-        except TertuliaError as error:
-            logger.info("history of %s refused: %s", command.identifier, error)
+            with trio.fail_after(self.gateway.limits.history_timeout):
+                recovered = await channel.recover(command.history)
+        except (TertuliaError, trio.TooSlowError) as error:
+            logger.info("history of %s refused: %s", identifier, error)
             recovered = None
-        if self.state is State.CLOSED:
+        # A right that was revoked meanwhile has closed the channel, and the client has its answer.
+        if self.channels.get(identifier) is not channel:
             return
         if recovered is None:
-            self.sink.send(self.protocol.about("reject_history", command.identifier))
-        else:
-            self.sink.send(b"".join([*recovered, self.protocol.about("confirm_history", command.identifier)]))
+            self.sink.send(self.protocol.about("reject_history", identifier))
+        elif not await self._send([*recovered, self.protocol.about("confirm_history", identifier)], channel):
+            return
         channel.go_live()
 
-    def _ephemeral(self, command: Command) -> None:
+    async def _send(self, history: Sequence[bytes], channel: Channel) -> bool:
+        """Whether the channel is still there afterwards. A client that takes too long comes back for the rest."""
+        limits = self.gateway.limits
+        identifier = channel.format.identifier
+        with trio.move_on_after(limits.history_timeout):
+            return await send_paced(
+                self.transport.outbox, history, limits.history_chunk, lambda: self.channels.get(identifier) is channel
+            )
+        self.disconnect("too_slow", reconnect=True)
+        return False
+
+    def _presence(self, command: Command) -> None:
+        """Who is present in a chat is told by events.
+
+        A client that asks this way waits for an answer, so it gets one.
+        """
+        if self._require(command) is not None and self.protocol.extended:
+            error = {"type": "presence", "identifier": command.identifier, "message": {"type": "error", "total": 0}}
+            self.sink.send(self.protocol.message(error))
+
+    def _require(self, command: Command) -> Channel | None:
+        """The channel that a command is for. `whisper`, `join` and `leave` need no more: a chat has no use for them."""
         channel = self.channels.get(command.identifier)
         if channel is None:
             self._error()
-            return
-        channel.ephemeral(command)
+        return channel
 
     # Answers.
 
-    def confirm(self, identifier: str) -> None:
-        self.sink.send(self.protocol.about("confirm_subscription", identifier))
-
-    def reject(self, identifier: str) -> None:
-        self._count_error()
-        self.sink.send(self.protocol.about("reject_subscription", identifier))
+    def _reject(self, identifier: str) -> None:
+        if self.state is not State.CLOSED:
+            self.sink.send(self.protocol.about("reject_subscription", identifier))
+            self._count_error()
 
     def fail(self, identifier: str, client_id: str | None, error: Exception) -> None:
         """Tell the sender, and nobody else, that its command was refused."""
         if self.state is State.CLOSED:
             return
+        self.sink.send(self.protocol.data(identifier, failure(client_id, error)))
+        # Overload and restarts are no fault of the client.
         if isinstance(error, Refusal):
             self._count_error()
-        data: dict[str, Any] = {"client_id": client_id}
-        if isinstance(error, TertuliaError):
-            data |= {"code": error.code, "detail": error.detail, "retryable": error.temporary}
-            retry_after = getattr(error, "retry_after", None)
-            if retry_after is not None:
-                data["retry_after"] = retry_after
+
+    def _unreadable(self, payload: bytes) -> None:
+        outline = self.protocol.outline(payload)
+        if outline.command == "subscribe" and outline.identifier:
+            self._reject(outline.identifier)
         else:
-            data |= {"code": "internal", "detail": "Something went wrong inside the server.", "retryable": False}
-        self.sink.send(self.protocol.data(identifier, {"type": "command.failed", "data": data}))
+            self._error()
 
     def _error(self) -> None:
         """Something that belongs to no subscription: the connection lives, within limits."""
-        self.sink.send(
-            self.protocol.message(
-                {"type": "command.failed", "data": {"code": "malformed", "detail": Malformed().detail}}
-            )
-        )
+        self.sink.send(self.protocol.message(failure(None, Malformed())))
         self._count_error()
 
     def _count_error(self) -> None:
-        now = trio.current_time()
-        began, count = self._errors
-        limits = self.gateway.limits
-        if now - began > limits.errors_period:
-            began, count = now, 0
-        self._errors = (began, count + 1)
-        if count + 1 > limits.errors:
+        if self._errors is None:
+            self._errors = ErrorWindow(self.gateway.limits.errors, self.gateway.limits.errors_period)
+        if self._errors.exceeded(trio.current_time()):
             self.disconnect("invalid_request", reconnect=False)
 
     # Order.
@@ -268,38 +312,38 @@ class Session:
     def _wait(self, command: Command) -> None:
         if self._pending is None:
             self._pending = deque()
-        subscribes = command.command == "subscribe"
-        if subscribes and any(other == command for other in self._pending):
+        if command.command == "subscribe" and self._is_asked_already(command.identifier):
             return  # a client that repeats itself gets one answer
         self._pending.append(command)
         if len(self._pending) == self.gateway.limits.waiting_commands:
             self.transport.pause_reading()
 
-    def _start(self, work: Any, command: Command) -> None:
+    def _is_asked_already(self, identifier: str) -> bool:
+        """Whether the last word about a subscription, of those that wait or are under way, is to open it."""
+        for other in reversed(self._pending or ()):
+            if other.identifier == identifier and other.command in ("subscribe", "unsubscribe"):
+                return other.command == "subscribe"
+        opening = self._under_way
+        return opening is not None and opening.command == "subscribe" and opening.identifier == identifier
+
+    def _start(self, work: Callable[[Command], Awaitable[None]], command: Command) -> None:
         self.state = State.WAITING
+        self._under_way = command
         self.gateway.start(self._finish, work, command)
 
-    async def _finish(self, work: Any, command: Command) -> None:
-        await work(command)
-        if self.state is State.WAITING:
-            self._go_on()
+    async def _finish(self, work: Callable[[Command], Awaitable[None]], command: Command) -> None:
+        try:
+            await work(command)
+            self._under_way = None
+            if self.state is State.WAITING:
+                self._go_on()
+        except Exception as error:
+            self.crashed(error)
 
     def _go_on(self) -> None:
         self.state = State.OPEN
-        pending = self._pending
-        if pending is None:
-            return
-        while pending and self.state is State.OPEN:
-            self._run(pending.popleft())
-        if not pending and self._pending is pending:
-            self._pending = None
+        while self._pending and self.state is State.OPEN:
+            self._run(self._pending.popleft())
         if self.state is State.OPEN:
+            self._pending = None
             self.transport.resume_reading()
-
-
-def _is_utf8(payload: bytes) -> bool:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

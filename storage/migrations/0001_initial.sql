@@ -1,9 +1,10 @@
 -- The domain's tables. Times are integers: milliseconds since 1970-01-01 UTC. JSON is text.
+-- `autoincrement` does not give ids (the store does): it remembers the highest one, so that none comes back after a delete.
 
 create table meta (key text primary key, value text not null) without rowid;
 
 create table accounts (
-    id integer primary key,
+    id integer primary key autoincrement,
     name text not null,
     status text not null default 'active',
     settings text not null default '{}',
@@ -13,7 +14,7 @@ create table accounts (
 );
 
 create table users (
-    id integer primary key,
+    id integer primary key autoincrement,
     email text not null unique,                   -- lower case
     name text not null,
     password_hash text,
@@ -30,7 +31,7 @@ create table account_users (
 create index account_users_by_user on account_users (user_id);
 
 create table inboxes (
-    id integer primary key,
+    id integer primary key autoincrement,
     account_id integer not null references accounts (id),
     name text not null,
     identifier text not null unique,              -- public: names the inbox to visitors, opens nothing else
@@ -48,7 +49,7 @@ create table inbox_members (
 create index inbox_members_by_account on inbox_members (account_id);
 
 create table contacts (
-    id integer primary key,
+    id integer primary key autoincrement,
     account_id integer not null references accounts (id),
     name text not null,
     email text,
@@ -61,10 +62,11 @@ create table contacts (
 );
 create index contacts_by_account on contacts (account_id, id);
 create unique index contacts_by_identifier on contacts (account_id, identifier) where identifier is not null;
+create index contacts_blocked on contacts (account_id) where blocked;
 create unique index contacts_by_email on contacts (account_id, email) where email is not null;
 
 create table conversations (
-    id integer primary key,
+    id integer primary key autoincrement,
     account_id integer not null references accounts (id),
     inbox_id integer not null references inboxes (id),
     contact_id integer not null references contacts (id),
@@ -135,6 +137,7 @@ create table account_events (
     created_at integer not null,
     primary key (account_id, seq)
 ) without rowid;
+create index account_events_by_time on account_events (account_id, created_at);
 
 create table read_cursors (
     account_id integer not null,
@@ -147,7 +150,7 @@ create table read_cursors (
 ) without rowid;
 
 create table tokens (
-    id integer primary key,
+    id integer primary key autoincrement,
     account_id integer,                           -- a visitor's account; a user's token is valid in all accounts of the user
     hash text not null unique,                    -- SHA-256 of the token: the token itself is never stored
     kind text not null,

@@ -1,0 +1,40 @@
+"""Rename an account, or change its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET
+
+from ...engine.errors import Invalid
+from ...storage.records import Account
+from ..account_state import AccountState
+from ..attributes import why_not
+from ..limits import ChatLimits
+from ..policies.account import AccountPolicy
+from ..policies.base import authorize
+from .account import UpdateAccount
+from .checking import named
+
+
+class UpdateAccountHandler:
+    def __init__(self, limits: ChatLimits) -> None:
+        self._limits = limits
+
+    async def __call__(self, account: AccountState, command: UpdateAccount) -> Account:
+        policy = AccountPolicy(account.access, command.by)
+        authorize(policy.can_update(), visible=policy.can_show())
+        columns: dict[str, Any] = {}
+        if command.name is not UNSET:
+            columns["name"] = named(command.name, self._limits)
+        if command.settings is not UNSET:
+            reason = why_not(command.settings, self._limits.custom_attributes)
+            if reason is not None:
+                raise Invalid(fields={"settings": reason})
+            columns["settings"] = command.settings
+        changed = {name: value for name, value in columns.items() if getattr(account.record, name) != value}
+        if changed:
+            change = account.change(command.by)
+            change.columns = changed
+            await account.commit(change)
+        return account.record

@@ -1,0 +1,130 @@
+"""All settings of a server: defaults, then the environment, then the command line.
+
+Every limit has a name: the field `visitor_rate` of the section `chat` is `TERTULIA_CHAT_VISITOR_RATE`. A variable that
+names no setting is an error, because it is most likely a misspelt one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, get_type_hints
+
+from ..actors.limits import ChatLimits
+from ..engine.config import EngineConfig, Lifecycle, MailboxLimits, SocketLimits, Supervision
+from ..engine.errors import TertuliaError
+from ..storage.group_commit import GroupCommitLimits
+from .cable_limits import CableLimits
+from .http_settings import HttpSettings
+
+PREFIX = "TERTULIA_"
+#: Variables with this prefix belong to the test suite.
+TEST_PREFIX = "TERTULIA_TEST_"
+
+
+class WrongSetting(TertuliaError):
+    """A setting has a value that cannot be used."""
+
+    code = "wrong_setting"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where the server listens and what it lets in."""
+
+    database: str = "sqlite:///tertulia.db"
+    bind: str = "127.0.0.1:8000"
+    cable_path: str = "/cable"
+    origins: tuple[str, ...] = ()  # allowed for browsers, as `https://example.org`; empty: all
+    backlog: int = 4096  # connections that wait to be accepted
+    drain_window: float = 5.0  # seconds over which clients are told to reconnect elsewhere
+    shutdown_timeout: float = 20.0  # seconds after which a drain is cut short
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set, by section."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    mailbox: MailboxLimits = field(default_factory=MailboxLimits)
+    supervision: Supervision = field(default_factory=Supervision)
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    sockets: SocketLimits = field(default_factory=SocketLimits)
+    chat: ChatLimits = field(default_factory=ChatLimits)
+    group_commit: GroupCommitLimits = field(default_factory=GroupCommitLimits)
+    cable: CableLimits = field(default_factory=CableLimits)
+    http: HttpSettings = field(default_factory=HttpSettings)
+
+    @property
+    def engine(self) -> EngineConfig:
+        return EngineConfig(self.mailbox, self.supervision, self.lifecycle, self.sockets)
+
+
+def variables() -> dict[str, tuple[str, str]]:
+    """The name of every environment variable, with the section and the field that it sets.
+
+    The section `server` has no prefix of its own: `TERTULIA_BIND`.
+    """
+    names: dict[str, tuple[str, str]] = {}
+    defaults = Settings()
+    for section in fields(Settings):
+        for item in fields(getattr(defaults, section.name)):
+            if not item.init:
+                continue  # derived from others
+            prefix = "" if section.name == "server" else f"{section.name}_"
+            names[f"{PREFIX}{prefix}{item.name}".upper()] = (section.name, item.name)
+    return names
+
+
+def settings_from(environment: Mapping[str, str], **server: Any) -> Settings:
+    """The settings that an environment gives; keyword arguments that are not None override the `server` section.
+
+    Raises:
+        WrongSetting: a variable is unknown, or its value cannot be used.
+    """
+    known = variables()
+    chosen: dict[str, dict[str, Any]] = {}
+    for name, text in environment.items():
+        if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX):
+            continue
+        if name not in known:
+            raise WrongSetting(f"There is no setting {name}; `tertulia settings` lists them all.")
+        section, item = known[name]
+        chosen.setdefault(section, {})[item] = _parse(name, text, _type_of(section, item))
+    chosen.setdefault("server", {}).update({name: value for name, value in server.items() if value is not None})
+    settings = Settings()
+    for section, values in chosen.items():
+        try:
+            settings = replace(settings, **{section: replace(getattr(settings, section), **values)})
+        except ValueError as error:
+            raise WrongSetting(str(error)) from None
+    address_of(settings.server.bind)
+    return settings
+
+
+def address_of(bind: str) -> tuple[str, int]:
+    """`127.0.0.1:8000` or `[::1]:8000` as host and port.
+
+    Raises:
+        WrongSetting: it is neither.
+    """
+    host, colon, port = bind.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise WrongSetting(f"{bind!r} is no address to bind to; write it as 127.0.0.1:8000.")
+    return host.strip("[]"), int(port)
+
+
+def _type_of(section: str, item: str) -> Any:
+    return get_type_hints(type(getattr(Settings(), section)))[item]
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    try:
+        if kind == tuple[str, ...]:
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        if kind is bool:
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        expected = "true or false" if kind is bool else f"a value of type {kind.__name__}"
+        raise WrongSetting(f"{name} is {text!r}; it must be {expected}.") from None

@@ -1,0 +1,148 @@
+"""The connections of one SQLite database: one that writes, a few that read. In: synchronous queries. Out: their
+results.
+
+WAL and `synchronous=FULL`: a commit is on the disk when it returns, and readers never wait behind it, because each
+sees the state that was committed when its read began. All of SQLite's work happens in worker threads; a caller that
+is cancelled waits for its thread, so no connection is ever used by two.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import trio
+
+from ..engine.errors import Invalid, NotFound, Unavailable
+
+T = TypeVar("T")
+
+CACHED_STATEMENTS = 256
+BUSY_MILLISECONDS = 5000  # how long a write waits for another program, such as a backup, to let go of the file
+#: Pages of the write-ahead log (4 KiB each) before it is copied into the database: 16 MiB, so that a busy server does
+#: so a few times a second at most.
+CHECKPOINT_PAGES = 4096
+
+
+class FrugalConnection(sqlite3.Connection):
+    """A connection that runs everything on one cursor.
+
+    A cursor for each statement costs time, and leaves a weak reference behind: the connection keeps up to 200 of them,
+    made at different times, and each holds a page of memory that could otherwise be given back after a busy hour. So a
+    result must be read before the next statement is run, which is how every query here is written.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._cursor = self.cursor()
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return self._cursor.execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        return self._cursor.executemany(sql, parameters)
+
+
+def connect(database: str, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open one connection with the settings that the store relies on.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened, or is no database.
+    """
+    connection = sqlite3.connect(
+        database,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=CACHED_STATEMENTS,
+        factory=FrugalConnection,
+    )
+    try:
+        connection.execute(f"pragma busy_timeout = {BUSY_MILLISECONDS}")
+        mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
+        if mode not in ("wal", "memory"):
+            raise sqlite3.OperationalError(f"its file system does not allow a write-ahead log (journal mode {mode})")
+        connection.execute("pragma synchronous = full")
+        connection.execute("pragma foreign_keys = on")
+        connection.execute("pragma secure_delete = on")  # what is erased does not stay behind in free pages
+        connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        if read_only:
+            connection.execute("pragma query_only = on")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+class Connections:
+    """Runs reads on any idle reader and writes on the one writer. `threads=False` runs both in place (memory)."""
+
+    def __init__(
+        self, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection], *, threads: bool = True
+    ) -> None:
+        self._writer = writer
+        self._idle = list(readers)
+        self._readers = trio.CapacityLimiter(len(readers))
+        self._writers = trio.CapacityLimiter(1)
+        self._threads = threads
+        self._closed = False
+
+    async def read(self, query: Callable[..., T], *arguments: object) -> T:
+        """Run `query(connection, *arguments)` on a reader.
+
+        Raises:
+            Unavailable: SQLite cannot read, or the store is closed.
+            NotFound: a number among the arguments is beyond 64 bits, where nothing is.
+            Invalid: a text among the arguments is not Unicode.
+        """
+        self._check_open()
+        try:
+            if not self._threads:
+                await trio.lowlevel.checkpoint()
+                return query(self._idle[0], *arguments)
+            async with self._readers:
+                self._check_open()
+                reader = self._idle.pop()
+                try:
+                    return await trio.to_thread.run_sync(partial(query, reader, *arguments))
+                finally:
+                    self._idle.append(reader)
+        except sqlite3.Error as error:
+            raise Unavailable(f"The database cannot be read: {error}.") from error
+        except OverflowError:
+            raise NotFound from None
+        except UnicodeEncodeError:
+            raise Invalid("A text in the request is not valid Unicode.") from None
+
+    async def write(self, work: Callable[..., T], *arguments: object) -> T:
+        """Run `work(connection, *arguments)` on the writer, after whatever runs there now.
+
+        Raises:
+            Unavailable: the store is closed.
+        """
+        self._check_open()
+        if not self._threads:
+            await trio.lowlevel.checkpoint()
+            return work(self._writer, *arguments)
+        return await trio.to_thread.run_sync(partial(work, self._writer, *arguments), limiter=self._writers)
+
+    async def aclose(self) -> None:
+        """Wait for what runs, then close. The last connection to close copies the write-ahead log into the database."""
+        self._closed = True
+        with trio.CancelScope(shield=True):
+            for limiter in (self._readers, self._writers):
+                for _ in range(int(limiter.total_tokens)):
+                    await limiter.acquire_on_behalf_of(object())
+            if self._threads:
+                await trio.to_thread.run_sync(self._close)
+            else:
+                self._close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("The database is closed.")
+
+    def _close(self) -> None:
+        for connection in (*self._idle, self._writer):
+            connection.close()

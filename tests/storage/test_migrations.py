@@ -1,0 +1,140 @@
+"""Numbered files, each applied once, whoever starts at the same time."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tertulia.storage.migrations.apply import (
+    ForeignDatabase,
+    NewerSchema,
+    apply_migrations,
+    numbered_files,
+    version_of,
+)
+from tertulia.storage.records import TABLES, AccountEventRow, EventRow, MessageRow
+from tertulia.storage.rows import columns_of
+from tertulia.storage.sqlite_connections import connect
+
+FIRST = "create table meta (key text primary key, value text);\ncreate table a (x);\n"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    connection = connect(str(tmp_path / "chat.db"))
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one migration."""
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    (folder / "0001_first.sql").write_text(FIRST)
+    return folder
+
+
+def tables(database: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in database.execute("select name from sqlite_master where type = 'table'")}
+
+
+def test_the_schema_has_every_record_s_columns_in_any_order_and_the_log_s_in_theirs(
+    database: sqlite3.Connection,
+) -> None:
+    apply_migrations(database)
+
+    def columns(table: str) -> tuple[str, ...]:
+        return tuple(row[1] for row in database.execute(f"pragma table_info({table})"))
+
+    for kind, (table, _) in TABLES.items():
+        assert set(columns_of(kind)) == set(columns(table)), table
+    assert columns("messages") == MessageRow._fields
+    assert columns("events") == EventRow._fields
+    assert columns("account_events") == AccountEventRow._fields
+
+
+def test_every_table_of_the_domain_has_an_account(database: sqlite3.Connection) -> None:
+    apply_migrations(database)
+    without = {"meta", "accounts", "users", "sqlite_sequence"}
+    for table in tables(database) - without:
+        assert "account_id" in [row[1] for row in database.execute(f"pragma table_info({table})")], table
+
+
+def test_the_files_are_numbered_from_1_without_a_gap() -> None:
+    assert [number for number, _ in numbered_files()] == list(range(1, len(numbered_files()) + 1))
+
+
+def test_a_migration_is_applied_once(database: sqlite3.Connection, folder: Path) -> None:
+    assert apply_migrations(database, folder) == 1
+    epoch = database.execute("select value from meta where key = 'epoch'").fetchone()
+    assert apply_migrations(database, folder) == 1
+    assert database.execute("select value from meta where key = 'epoch'").fetchone() == epoch
+
+
+def test_a_database_gets_the_migrations_that_it_lacks_in_order(database: sqlite3.Connection, folder: Path) -> None:
+    apply_migrations(database, folder)
+    (folder / "0003_third.sql").write_text("alter table b rename to c;")
+    (folder / "0002_second.sql").write_text("-- a comment; with a semicolon\ncreate table b (\n  x -- why\n);\n")
+    assert apply_migrations(database, folder) == 3
+    assert {"a", "c"} <= tables(database)
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself(database: sqlite3.Connection, folder: Path) -> None:
+    apply_migrations(database, folder)
+    (folder / "0002_second.sql").write_text("create table b (x);\nnonsense;\n")
+    with pytest.raises(sqlite3.OperationalError, match="nonsense"):
+        apply_migrations(database, folder)
+    assert version_of(database) == 1
+    assert "b" not in tables(database)
+    (folder / "0002_second.sql").write_text("create table b (x)")
+    assert apply_migrations(database, folder) == 2, "and a last statement needs no semicolon"
+    assert "b" in tables(database)
+
+
+def test_a_newer_database_is_left_alone(database: sqlite3.Connection) -> None:
+    apply_migrations(database)
+    database.execute("pragma user_version = 99")
+    with pytest.raises(NewerSchema, match="schema 99, this program knows 1; upgrade the program"):
+        apply_migrations(database)
+
+
+def test_another_program_s_tables_are_left_alone(database: sqlite3.Connection) -> None:
+    database.execute("create table recipes (x)")
+    with pytest.raises(ForeignDatabase):
+        apply_migrations(database)
+    assert tables(database) == {"recipes"}
+    assert not database.in_transaction
+
+
+def test_programs_that_start_together_apply_each_migration_once(tmp_path: Path) -> None:
+    together = 4
+    connections = [connect(str(tmp_path / "chat.db")) for _ in range(together)]
+    barrier = threading.Barrier(together)
+    versions: list[int] = []
+    errors: list[Exception] = []
+
+    def start(connection: sqlite3.Connection) -> None:
+        try:
+            barrier.wait(10)
+            versions.append(apply_migrations(connection))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=start, args=(connection,)) for connection in connections]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    epochs = {
+        connection.execute("select value from meta where key = 'epoch'").fetchone()[0] for connection in connections
+    }
+    for connection in connections:
+        connection.close()
+    assert errors == []
+    assert versions == [len(numbered_files())] * together
+    assert len(epochs) == 1
