@@ -34,6 +34,10 @@ __all__ = ["Collaborators", "CommandHandler", "ConversationActor", "Conversation
 CommandHandler: TypeAlias = Callable[[ConversationState, Any, Draft], Any]
 
 
+#: How many messages of an actor that has just started, or has just met a repetition, are looked up first.
+WARY_MESSAGES = 64
+
+
 def command_handlers(limits: ChatLimits) -> Mapping[type, CommandHandler]:
     """One handler per use case."""
     return {
@@ -58,6 +62,8 @@ class ConversationActor(Actor[ConversationKey]):
         self._world = world
         self._handlers = handlers
         self._in_flight = 0
+        #: Messages whose client ids are looked up before they are accepted: see `_recall`.
+        self._wary = 0
         self._topic = conversation_stream(context.key[1])
         self._inbox_topic = ""
         self.state: ConversationState
@@ -69,6 +75,7 @@ class ConversationActor(Actor[ConversationKey]):
             raise NotFound
         self.state = ConversationState(records, await self._world.access.of(account_id))
         self._inbox_topic = inbox_topic(self.state.inbox_id)
+        self._wary = WARY_MESSAGES if self.state.last_message_seq else 0
         if self.key in self._world.behind:
             await self._catch_up()
         self._forget_typists()
@@ -79,7 +86,7 @@ class ConversationActor(Actor[ConversationKey]):
         self._forget_typists()
 
     async def handle(self, batch: list[Envelope]) -> None:
-        if batch[0].reruns:
+        if self._wary > 0 or batch[0].reruns:
             await self._recall(batch)
         draft = Draft(self.state, batch, self._world.wall_clock())
         for envelope in batch:
@@ -121,13 +128,19 @@ class ConversationActor(Actor[ConversationKey]):
                 draft.answers.append((envelope, answer))
 
     async def _recall(self, batch: list[Envelope]) -> None:
-        """The store refused these once. Perhaps their client ids are older than what memory holds: look them up."""
+        """Look up in the store which of these messages were sent before.
+
+        A sender repeats itself after a failure, which is when an actor has just started and remembers nothing: its first
+        messages are looked up, and again as many after every hit. Later the store's unique key has the last word, and
+        what it refuses comes back here.
+        """
         state = self.state
-        sends = (envelope.message for envelope in batch if isinstance(envelope.message, SendMessage))
+        sends = [envelope.message for envelope in batch if isinstance(envelope.message, SendMessage)]
         unknown = {send.client_id for send in sends if send.client_id is not None} - state.sent.keys()
-        if unknown:
-            for row in await self._world.reads.sent(state.account_id, state.id, unknown):
-                state.remember(row, self._world.limits.remembered_client_ids)
+        found = await self._world.reads.sent(state.account_id, state.id, unknown) if unknown else ()
+        for row in found:
+            state.remember(row, self._world.limits.remembered_client_ids)
+        self._wary = WARY_MESSAGES if found else self._wary - len(sends)
 
     async def _catch_up(self) -> None:
         """Broadcast what is in the store and was never broadcast."""

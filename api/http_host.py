@@ -55,9 +55,16 @@ class HttpStatistics:
 class HttpHost:
     """Serves one application on sockets that somebody else accepts."""
 
-    def __init__(self, app: QuartTrio, settings: HttpSettings | None = None) -> None:
+    def __init__(
+        self,
+        app: QuartTrio,
+        settings: HttpSettings | None = None,
+        around: Callable[[ASGIFramework], ASGIFramework] = lambda app: app,
+    ) -> None:
+        """`around` puts ASGI middleware around the application."""
         self._settings = settings or HttpSettings()
-        self._app = ASGIWrapper(CompleteBeforeDisconnect(cast("ASGIFramework", app)))
+        # Quart's types and hypercorn's describe the same ASGI application in different words.
+        self._app = ASGIWrapper(CompleteBeforeDisconnect(around(cast("ASGIFramework", app))))
         self._config = _config(self._settings)
         metrics: Metrics | None = app.extensions.get(METRICS)
         if metrics is not None:

@@ -18,6 +18,7 @@ from ..engine.hosting import open_shielded_nursery
 from ..engine.reactor import Reactor
 from .auth import Authenticator
 from .cable.gateway import Gateway
+from .cable.reused_connection import CableOverHttp
 from .cable.task_gateway import TaskFrontDoor
 from .demo_page import demo_page
 from .engine import Engine
@@ -82,8 +83,8 @@ async def open_server(
             )
             if demo is not None:
                 app.register_blueprint(demo_page(demo, settings.server.cable_path))
-            http = HttpHost(app, settings.http)
             options = (settings.server.cable_path, frozenset(settings.server.origins))
+            http = HttpHost(app, settings.http, lambda app: CableOverHttp(app, gateway, settings.sockets, *options))
             door: FrontDoor | TaskFrontDoor
             if Reactor.available():
                 door = FrontDoor(listener, reactor, gateway, http.hand_over, settings.sockets, *options)

@@ -66,13 +66,17 @@ class Handshake:
         return self._connection.send(AcceptConnection(subprotocol=subprotocol))
 
 
+def query_of(query: str) -> dict[str, str]:
+    return dict(parse_qsl(query, keep_blank_values=True))
+
+
 def upgrade_request(request: Request, client: str) -> UpgradeRequest:
     """Raises ValueError where the target is no URL."""
     parts = urlsplit(request.target)
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.extra_headers}
     return UpgradeRequest(
         path=parts.path,
-        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        query=query_of(parts.query),
         headers={"host": request.host, **headers},
         subprotocols=tuple(request.subprotocols),
         client=client,

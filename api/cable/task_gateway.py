@@ -12,9 +12,10 @@ import logging
 import socket as sockets
 from collections.abc import Callable
 from socket import socket
+from typing import Protocol
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
+from trio_websocket import ConnectionClosed, wrap_server_stream
 
 from ...engine.config import SocketLimits
 from ...engine.connection import Peer
@@ -22,6 +23,7 @@ from ...engine.frames import (
     BINARY,
     CLOSE,
     INTERNAL_ERROR,
+    MESSAGE_TOO_BIG,
     NORMAL_CLOSURE,
     TEXT,
     Violation,
@@ -38,6 +40,16 @@ logger = logging.getLogger("tertulia.task_gateway")
 #: Seconds between two looks at a head that is not complete.
 LOOK_INTERVAL = 0.02
 ACCEPT_PAUSE = 0.5
+
+
+class MessageSocket(Protocol):
+    """A WebSocket that makes frames by itself: trio-websocket's, or the like. Raises ConnectionClosed at its end."""
+
+    async def get_message(self) -> str | bytes: ...
+
+    async def send_message(self, message: str | bytes, /) -> None: ...
+
+    async def aclose(self, code: int = ..., reason: str | None = ...) -> None: ...
 
 
 class TaskConnection:
@@ -57,7 +69,7 @@ class TaskConnection:
     def start(self, peer: Peer) -> None:
         self._peer = peer
 
-    async def run(self, websocket: WebSocketConnection) -> None:
+    async def run(self, websocket: MessageSocket) -> None:
         """Serve until the connection is over, however it ends."""
         try:
             async with trio.open_nursery() as nursery:
@@ -70,7 +82,7 @@ class TaskConnection:
             self.outbox.abandon()
             self._leave()
 
-    async def _read(self, websocket: WebSocketConnection) -> None:
+    async def _read(self, websocket: MessageSocket) -> None:
         """Until the connection is over."""
         while True:
             await self._may_read.wait()
@@ -81,6 +93,9 @@ class TaskConnection:
             if self._peer is None or self._closing.is_set():
                 continue
             first, payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
+            if len(payload) > self._limits.message:
+                self.close(MESSAGE_TOO_BIG, f"A message may have {self._limits.message} bytes.")
+                continue
             try:
                 self._peer.received(first, payload)
             except Violation as violation:
@@ -89,7 +104,7 @@ class TaskConnection:
                 logger.exception("a connection failed and is closed")
                 self.close(INTERNAL_ERROR, "internal error")
 
-    async def _write(self, websocket: WebSocketConnection) -> None:
+    async def _write(self, websocket: MessageSocket) -> None:
         while True:
             await self._slot_filled.wait()
             self._slot_filled = trio.Event()
