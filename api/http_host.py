@@ -51,6 +51,9 @@ class _Idle(TrioSingleTask):
 class HttpStatistics:
     connections: int
 
+#: Bytes of a WebSocket message on a connection that hypercorn serves: the session has the last word, within this.
+WEBSOCKET_MESSAGE = 1024 * 1024
+
 
 class HttpHost:
     """Serves one application on sockets that somebody else accepts."""
@@ -172,7 +175,7 @@ def _config(settings: HttpSettings) -> Config:
     config.accesslog = None  # addresses and tokens of callers are nobody's business by default
     config.errorlog = logger
     config.include_server_header = False
-    config.websocket_max_message_size = settings.body
+    config.websocket_max_message_size = WEBSOCKET_MESSAGE
     return config
 
 

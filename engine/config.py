@@ -89,6 +89,8 @@ class SocketLimits:
     """What one WebSocket connection may hold of the server."""
 
     message: Bytes = 64 * KIB
+    # Of a peer that is trusted: a member's dashboard that comes back names its position in all it has seen.
+    trusted_message: Bytes = 1024 * KIB
     outbox: Bytes = 1024 * KIB
     head: Bytes = 16 * KIB  # the request head; the same bound that h11 uses
     head_timeout: Seconds = 10.0

@@ -157,6 +157,10 @@ class Connection:
         if not self._closing:
             self._watch(self._interest & ~READ)
 
+    def trust(self) -> None:
+        """Accept larger messages from now on: who is at the other end is known."""
+        self._reader.limit = self._limits.trusted_message
+
     def resume_reading(self) -> None:
         self._watch(self._interest | READ)
 

@@ -90,10 +90,10 @@ Message: TypeAlias = tuple[int, bytes]  # (TEXT | BINARY, payload), or (PONG, a 
 class FrameReader:
     """Turns the bytes of one client into messages. Sans-I/O; keeps nothing while no frame or message is incomplete."""
 
-    __slots__ = ("_careful", "_limit", "_needed", "_rest")
+    __slots__ = ("_careful", "_needed", "_rest", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._rest: bytearray | None = None  # the beginning of a frame, and ...
         self._needed = 0  # ... how long it must be before looking at it again is worth while
         self._careful: _CarefulReader | None = None  # while a message is open
@@ -133,7 +133,7 @@ class FrameReader:
             common = first in _MESSAGE and second & 0x80 and self._careful is None
             if not common:
                 self._refuse_early(first, second, size)
-            elif size > self._limit:
+            elif size > self.limit:
                 raise self._too_big()
             body = at + head
             stop = body + size
@@ -167,7 +167,7 @@ class FrameReader:
             return
         if (opcode == 0) is (self._careful is None):
             raise Violation(PROTOCOL_ERROR, "Fragments of two messages are mixed.")
-        if size + (0 if self._careful is None else self._careful.size) > self._limit:
+        if size + (0 if self._careful is None else self._careful.size) > self.limit:
             raise self._too_big()
 
     def _read_carefully(self, whole_frame: bytes, size: int, messages: list[Message]) -> None:
@@ -175,7 +175,7 @@ class FrameReader:
         self._careful = careful if careful.read(whole_frame, size, messages) else None
 
     def _too_big(self) -> Violation:
-        return Violation(MESSAGE_TOO_BIG, f"A message may have {self._limit} bytes.")
+        return Violation(MESSAGE_TOO_BIG, f"A message may have {self.limit} bytes.")
 
 
 def _extended_size(field: bytes) -> int:

@@ -171,6 +171,10 @@ class Reads(Protocol):
         """The ordered union of messages and events after a seq, as it was at one instant."""
         ...
 
+    async def last_seqs(self, account_id: int, conversation_ids: Collection[int]) -> Mapping[int, int]:
+        """The last seq of each of these conversations, deleted ones included; those that do not exist are left out."""
+        ...
+
     async def last_seq_before(self, account_id: int, conversation_id: int, since: int) -> int:
         """The last seq of a conversation's log before the instant `since` (milliseconds); 0 where there is none."""
         ...

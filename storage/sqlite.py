@@ -7,7 +7,7 @@ same store without a file and without threads.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -153,6 +153,9 @@ class SqliteStore:
 
     async def log(self, account_id: int, conversation_id: int, *, after: int, limit: int) -> Sequence[LogRow]:
         return await self._read(reads.log, account_id, conversation_id, after, limit)
+
+    async def last_seqs(self, account_id: int, conversation_ids: Collection[int]) -> Mapping[int, int]:
+        return await self._read(reads.last_seqs, account_id, conversation_ids)
 
     async def last_seq_before(self, account_id: int, conversation_id: int, since: int) -> int:
         return await self._read(reads.last_seq_before, account_id, conversation_id, since)

@@ -6,6 +6,7 @@ The functions are synchronous and take the connection first; `sqlite.SqliteStore
 from __future__ import annotations
 
 import heapq
+import json
 import sqlite3
 from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
@@ -245,6 +246,14 @@ def log(db: sqlite3.Connection, account_id: int, conversation_id: int, after: in
         events = [_event(row) for row in db.execute(f"select {_EVENT_COLUMNS} from events {condition}", parameters)]
     merged: list[LogRow] = list(heapq.merge(messages, events, key=attrgetter("seq")))
     return merged[:limit]
+
+
+def last_seqs(db: sqlite3.Connection, account_id: int, conversation_ids: Collection[int]) -> dict[int, int]:
+    rows = db.execute(
+        "select id, last_seq from conversations where account_id = ? and id in (select value from json_each(?))",
+        (account_id, json.dumps(list(conversation_ids))),
+    )
+    return dict(rows)
 
 
 def last_seq_before(db: sqlite3.Connection, account_id: int, conversation_id: int, since: int) -> int:

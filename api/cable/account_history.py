@@ -37,11 +37,16 @@ class Missed:
 
     async def read(self, history: HistoryRequest) -> None:
         """Raises HistoryUnknown where it cannot be told in full."""
+        last_seqs = await self._reader.last_seqs(
+            [_conversation_in(stream) for stream in history.streams if stream != self._own_stream]
+        )
         for stream in history.streams:
             offset = position_in(history, stream, self._gateway.epoch)
             assert offset is not None
             if stream == self._own_stream:
                 self._add_own(offset, await self._reader.account_after(offset))
+            elif last_seqs.get(_conversation_in(stream)) == offset:
+                self.positions[stream] = offset  # most of what a client has seen has not changed since
             else:
                 rows = await self._reader.after_position(_conversation_in(stream), offset)
                 self._add(stream, offset, rows)

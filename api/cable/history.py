@@ -7,7 +7,7 @@ instead of fooled. A deleted conversation has lost its rows on purpose; its tomb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ...actors.events import CONVERSATION_DELETED, Event
 from ...actors.limits import ChatLimits
@@ -46,6 +46,9 @@ class HistoryReader:
         if not proven:
             raise HistoryUnknown
         return rows
+
+    async def last_seqs(self, conversation_ids: Collection[int]) -> Mapping[int, int]:
+        return await self._reads.last_seqs(self._account_id, conversation_ids) if conversation_ids else {}
 
     async def since(self, conversation_id: int, instant: int) -> tuple[int, Sequence[LogRow]]:
         """The last seq before the instant, and the log after it. Raises HistoryUnknown where that is too much."""

@@ -24,6 +24,7 @@ import msgspec
 import trio
 
 from ...actors.access import AccountAccess
+from ...actors.entities import Member
 from ...engine.errors import Malformed, Refusal, TertuliaError
 from ...engine.frames import BINARY, INTERNAL_ERROR, NORMAL_CLOSURE
 from ...engine.outbox import Sink
@@ -48,6 +49,8 @@ class Transport(Protocol):
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
+
+    def trust(self) -> None: ...
 
     def close(self, code: int = ..., reason: str = ..., last: bytes = ...) -> None: ...
 
@@ -124,6 +127,8 @@ class Session:
     def welcome(self, identity: Identity) -> None:
         """The client is known: greet it, then run what it sent meanwhile."""
         self.identity = identity
+        if isinstance(identity.principal, Member):
+            self.transport.trust()
         self.sink.send(self.protocol.welcome(secrets.token_urlsafe(12)))
         self._go_on()
 

@@ -57,6 +57,7 @@ class TaskConnection:
 
     def __init__(self, limits: SocketLimits) -> None:
         self._limits = limits
+        self._largest = limits.message
         self._peer: Peer | None = None
         self._slot: bytes | None = None  # frames that the writer is sending
         self._slot_filled = trio.Event()
@@ -93,8 +94,8 @@ class TaskConnection:
             if self._peer is None or self._closing.is_set():
                 continue
             first, payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
-            if len(payload) > self._limits.message:
-                self.close(MESSAGE_TOO_BIG, f"A message may have {self._limits.message} bytes.")
+            if len(payload) > self._largest:
+                self.close(MESSAGE_TOO_BIG, f"A message may have {self._largest} bytes.")
                 continue
             try:
                 self._peer.received(first, payload)
@@ -154,6 +155,9 @@ class TaskConnection:
     def pause_reading(self) -> None:
         if self._may_read.is_set() and not self._closing.is_set():
             self._may_read = trio.Event()
+
+    def trust(self) -> None:
+        self._largest = self._limits.trusted_message
 
     def resume_reading(self) -> None:
         self._may_read.set()
@@ -249,7 +253,8 @@ class TaskFrontDoor:
     async def _serve(self, sock: trio.socket.SocketType, handshake: Handshake) -> None:
         protocol, selected = choose(handshake.request.subprotocols)
         async with trio.open_nursery() as nursery:
-            request = await wrap_server_stream(nursery, trio.SocketStream(sock), max_message_size=self._limits.message)
+            largest = max(self._limits.message, self._limits.trusted_message)
+            request = await wrap_server_stream(nursery, trio.SocketStream(sock), max_message_size=largest)
             try:
                 websocket = await request.accept(subprotocol=selected)
             except ConnectionClosed:

@@ -148,3 +148,16 @@ class Reader:
             self.seqs[event["stream_id"]].append(event["offset"])
             if self.complete:
                 return
+
+
+@pytest.mark.parametrize(("token", "answer"), [("bo", "pong"), ("visitor%201", 1009)])
+async def test_a_member_may_send_more_at_once_than_a_visitor(token: str, answer: object, tmp_path: Path) -> None:
+    """A dashboard that comes back names its position in every conversation that it has seen."""
+    async with live_server(tmp_path) as server, connected(server, token) as socket:
+        assert (await heard(socket))["type"] == "welcome"
+        await command(socket, "ping", "", padding="x" * 100_000)
+        try:
+            got: object = (await heard(socket))["type"]
+        except ConnectionClosed as closed:
+            got = closed.reason.code if closed.reason else None
+    assert got == answer

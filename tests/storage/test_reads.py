@@ -345,3 +345,10 @@ async def test_a_deleted_record_s_id_does_not_come_back(store: SqliteStore) -> N
 async def test_a_change_of_another_record_moves_no_ids(store: SqliteStore) -> None:
     await commit_all(store, writing(Update(Conversation, {"account_id": OURS, "id": 1}, {"status": "resolved"})))
     assert await store.reserve(Conversation) == range(23, 24)
+
+
+async def test_the_last_seqs_of_many_conversations_are_read_at_once(store: SqliteStore) -> None:
+    found = await store.last_seqs(OURS, {1, 999_999})
+    chat = await store.conversation(OURS, 1)
+    assert chat is not None
+    assert found == {1: chat.conversation.last_seq}

@@ -30,6 +30,7 @@ CASES: Mapping[str, Case] = {
     "message": lambda reads, account_id: reads.message(account_id, 1, 1),
     "messages": lambda reads, account_id: reads.messages(account_id, 1),
     "sent": lambda reads, account_id: reads.sent(account_id, 1, {"a"}),
+    "last_seqs": lambda reads, account_id: reads.last_seqs(account_id, {1}),
 }
 
 #: What belongs to no account, or is the way to find out to which one something belongs.

@@ -98,7 +98,7 @@ async def test_a_bad_token_is_told_and_closed(tmp_path: Path) -> None:
 
 async def test_a_message_over_the_limit_closes_with_1009(tmp_path: Path) -> None:
     async with proxied(tmp_path) as client:
-        await client.upgrade("bo")
+        await client.upgrade("visitor%201")
         await client.event()
         await client.text()
         await client.send("x" * 65_537)
