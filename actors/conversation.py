@@ -130,9 +130,9 @@ class ConversationActor(Actor[ConversationKey]):
     async def _recall(self, batch: list[Envelope]) -> None:
         """Look up in the store which of these messages were sent before.
 
-        A sender repeats itself after a failure, which is when an actor has just started and remembers nothing: its first
-        messages are looked up, and again as many after every hit. Later the store's unique key has the last word, and
-        what it refuses comes back here.
+        A sender repeats itself after a failure, which is when an actor has just started and remembers nothing: its
+        first messages are looked up, and again as many after every hit. Later the store's unique key has the last
+        word, and what it refuses comes back here.
         """
         state = self.state
         sends = [envelope.message for envelope in batch if isinstance(envelope.message, SendMessage)]

@@ -57,7 +57,7 @@ class ConversationState:
         }
         #: The latest messages by client id. What is not here may still be in the store, whose unique key decides.
         self.sent: dict[str, MessageRow] = {}
-        self.buckets: dict[str, TokenBucket] = {}  # by type of sender
+        self.buckets: dict[str, TokenBucket] = {}  # by type of sender and what it does
         self.typing: dict[tuple[str, int | None], Typist] = {}
         self.typing_timers: set[tuple[str, int | None]] = set()  # one each, however often somebody begins and stops
 

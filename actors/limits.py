@@ -23,5 +23,6 @@ class ChatLimits:
     remembered_client_ids: int = 128  # per conversation, in memory; older ones are looked up in the store
     typing_seconds: float = 30.0  # a typist that says nothing more has stopped
     presence_grace_seconds: float = 10.0  # a reload of the page is not a departure
-    history_page: int = 1000  # rows of a log read at once
+    history_page: int = 250  # rows of a log read at once: few enough that the longest messages fit into memory
     history_rows: int = 50_000  # rows that one resume may need; beyond it the client is told to start anew
+    history_characters: int = 30_000_000  # in these rows: a few long messages are as much as many short ones

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from functools import lru_cache
 
 #: The last instant that RFC 3339 can say, in milliseconds.
 LATEST = 253_402_300_799_999
@@ -21,9 +20,19 @@ def rfc3339(millis: int) -> str:
     return f"{_whole_second(seconds)}{rest:03d}Z"
 
 
-@lru_cache(maxsize=4096)
 def _whole_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+    """The text up to the point. One busy second is asked for thousands of times: the last one is kept.
+
+    Only that: a cache of more leaves one small string a second behind, each in another page, and none of those pages
+    can be given back when a busy hour is over.
+    """
+    global _last_second
+    if _last_second[0] != seconds:
+        _last_second = seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+    return _last_second[1]
+
+
+_last_second = (0, "1970-01-01T00:00:00.")
 
 
 def optional_rfc3339(millis: int | None) -> str | None:

@@ -16,6 +16,7 @@ class CableLimits:
     history_timeout: float = 15.0  # for reading a history and for the client to swallow it
     history_chunk: int = 262_144  # of a history on its way to one socket; below the outbox's bound
     waiting_commands: int = 100  # behind one that reads the store; then the socket is not read
+    waiting_bytes: int = 262_144  # the same bound on the size of what waits: a command may be much larger than most
     errors: int = 20  # more than this within the period closes the connection
     errors_period: float = 10.0
     subscriptions: int = 1000

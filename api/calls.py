@@ -77,7 +77,8 @@ class Call:
     @property
     def address(self) -> str:
         """Where the request comes from."""
-        forwarded = self.request.headers.get("X-Forwarded-For")
+        # All of them: a proxy may add a line of its own after the one that its caller sent.
+        forwarded = ",".join(self.request.headers.getlist("X-Forwarded-For"))
         return client_address(self.request.remote_addr or "", forwarded, self.api.settings.trusted_proxies)
 
 

@@ -1,4 +1,4 @@
-"""The command line: `tertulia serve`, `demo`, `migrate`, `settings`."""
+"""The command line: `tertulia serve`, `demo`, `account`, `migrate`, `settings`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -131,6 +131,8 @@ async def _serving(settings: Settings, demo: bool) -> None:
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*GC_THRESHOLDS)
+                if filled is not None:
+                    print(f"# both sides of a chat: {server.url}/demo")
                 print(f"tertulia accepts connections on {server.url} (cable: {settings.server.cable_path})", flush=True)
                 with trio.open_signal_receiver(signal.SIGINT) as interrupts:
                     await _first_of_both(terminations, interrupts)
@@ -202,7 +204,7 @@ def _account(options: argparse.Namespace, environment: Mapping[str, str]) -> int
 
 
 @asynccontextmanager
-async def _open_journal(settings: Settings) -> AsyncIterator[tuple[SqliteStore, GroupCommit]]:
+async def _open_journal(settings: Settings) -> AsyncGenerator[tuple[SqliteStore, GroupCommit]]:
     """A store and its writer, without an engine."""
     async with open_store(settings.server.database) as store, open_shielded_nursery() as nursery:
         journal = GroupCommit(store, settings.group_commit)
@@ -218,6 +220,7 @@ def _print_demo(filled: Mapping[str, Any]) -> None:
     print(
         f"# contacts {contacts[0]['id']} to {contacts[-1]['id']}, each with a conversation; --json prints their tokens"
     )
+    print("# an agent and the visitor of the first conversation, for another terminal:")
     print(f"export TOKEN={users[1]['token']}")
     print(f"export VISITOR_TOKEN={contacts[0]['token']}", flush=True)
 

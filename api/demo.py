@@ -17,6 +17,7 @@ import msgspec
 
 from ..actors.entities import Role
 from ..actors.events import CONVERSATION_CREATED
+from ..actors.times import rfc3339
 from ..engine.errors import TertuliaError
 from ..storage.contracts import Journal, Reads
 from ..storage.records import (
@@ -155,7 +156,16 @@ async def _people(reads: Reads, demo: Demo, now: int) -> list[Write]:
     for n, (name, email, role) in enumerate(USERS):
         user_id = demo.first_user_id + n
         writes += [
-            Insert(User(id=user_id, email=email, name=name, created_at=now, password_hash=password)),
+            Insert(
+                User(
+                    id=user_id,
+                    account_id=demo.account_id,
+                    email=email,
+                    name=name,
+                    created_at=now,
+                    password_hash=password,
+                )
+            ),
             Insert(AccountUser(account_id=demo.account_id, user_id=user_id, role=role, created_at=now)),
             Insert(
                 Token(
@@ -175,7 +185,7 @@ def _visitors(demo: Demo, part: range, first_token: int, now: int) -> list[Write
         Contact(
             id=demo.first_contact_id + n,
             account_id=demo.account_id,
-            name=f"Visitor {n + 1}",
+            name=_contact_name(n),
             created_at=now,
             updated_at=now,
         )
@@ -210,15 +220,25 @@ def _visitors(demo: Demo, part: range, first_token: int, now: int) -> list[Write
     return [Insert(record) for record in (*contacts, *conversations, *tokens)]
 
 
+def _contact_name(n: int) -> str:
+    return f"Visitor {n + 1}"
+
+
 def _created(demo: Demo, n: int, now: int) -> EventRow:
     conversation_id = demo.first_conversation_id + n
-    data = {
+    data: dict[str, Any] = {
         "conversation_id": conversation_id,
         "seq": 1,
         "inbox_id": demo.inbox_id,
         "display_id": n + 1,
-        "contact_id": demo.first_contact_id + n,
+        "contact": {"id": demo.first_contact_id + n, "name": _contact_name(n)},
         "status": "open",
+        "priority": None,
+        "assignee_id": None,
+        "labels": [],
+        "custom_attributes": {},
+        "snoozed_until": None,
+        "created_at": rfc3339(now),
         "by": {"type": "system", "id": None, "name": "demo"},
     }
     return EventRow(

@@ -13,11 +13,14 @@ from typing import Any
 from quart import Blueprint, Response
 
 _PAGE = Path(__file__).with_name("pages") / "demo.html"
-_POLICY = "default-src 'none'; connect-src 'self' ws: wss:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_POLICY = (
+    "default-src 'none'; connect-src 'self' ws: wss:; img-src data:;"
+    " style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
 
 
 def demo_page(filled: Mapping[str, Any], cable_path: str) -> Blueprint:
-    """A blueprint that serves `/demo`."""
+    """A blueprint that serves `/demo`, and leads there from `/`."""
     agent, contact = filled["users"][1], filled["contacts"][0]
     demo = {
         "account_id": filled["account_id"],
@@ -32,5 +35,9 @@ def demo_page(filled: Mapping[str, Any], cable_path: str) -> Blueprint:
     @blueprint.get("/demo")
     async def show() -> Response:
         return Response(page, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})
+
+    @blueprint.get("/")
+    async def lead() -> Response:
+        return Response("", status=302, headers={"Location": "/demo"})
 
     return blueprint

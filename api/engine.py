@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -52,7 +52,7 @@ class Engine:
 @asynccontextmanager
 async def open_engine(
     database: str = "sqlite:///tertulia.db", settings: Settings | None = None, *, wall_clock: WallClock = times.now
-) -> AsyncIterator[Engine]:
+) -> AsyncGenerator[Engine]:
     """Run an engine inside any trio program. Leaving the block finishes what was accepted, then closes the store.
 
     Raises:

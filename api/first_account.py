@@ -34,7 +34,9 @@ async def make_account(
             raise Invalid(reason, fields={"password": reason})
         user_id = (await reads.reserve(User)).start
         hashed = await hash_password(password)
-        user = User(id=user_id, email=email, name=user_name, created_at=now, password_hash=hashed)
+        user = User(
+            id=user_id, account_id=account.id, email=email, name=user_name, created_at=now, password_hash=hashed
+        )
         writes.append(Insert(user))
     inbox = Inbox(
         id=(await reads.reserve(Inbox)).start,

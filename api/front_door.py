@@ -15,6 +15,8 @@ import socket as sockets
 from collections.abc import Callable
 from socket import socket
 
+import trio
+
 from ..engine.config import SocketLimits
 from ..engine.connection import Connection
 from ..engine.handshake import BadHandshake
@@ -25,6 +27,8 @@ from .cable.protocol import choose
 logger = logging.getLogger("tertulia.front_door")
 
 ACCEPTS_PER_EVENT = 64
+#: Seconds between two looks at whether the connections on their way out have gone.
+LOOK_INTERVAL = 0.02
 #: Seconds without accepting when the machine has no descriptors or buffers left.
 ACCEPT_PAUSE = 0.5
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -92,6 +96,13 @@ class FrontDoor:
         self.reactor.set_deadline(self, None)
         self.reactor.forget(self.listener)
         self.listener.close()
+
+    async def emptied(self) -> None:
+        """Wait until the connections that are on their way out have taken their last bytes, or had time enough."""
+        while True:
+            if self.reactor.statistics().sockets <= len(self.visits):
+                return
+            await trio.sleep(LOOK_INTERVAL)
 
 
 class Visit:

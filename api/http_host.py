@@ -26,6 +26,7 @@ from quart_trio import QuartTrio
 
 from ..engine.handshake import refusal
 from ..engine.supervisor import crash_of
+from .http_body import BoundBody
 from .http_exchange import CompleteBeforeDisconnect
 from .http_settings import HttpSettings
 from .metrics import METRICS, Metrics
@@ -51,6 +52,7 @@ class _Idle(TrioSingleTask):
 class HttpStatistics:
     connections: int
 
+
 #: Bytes of a WebSocket message on a connection that hypercorn serves: the session has the last word, within this.
 WEBSOCKET_MESSAGE = 1024 * 1024
 
@@ -67,7 +69,8 @@ class HttpHost:
         """`around` puts ASGI middleware around the application."""
         self._settings = settings or HttpSettings()
         # Quart's types and hypercorn's describe the same ASGI application in different words.
-        self._app = ASGIWrapper(CompleteBeforeDisconnect(around(cast("ASGIFramework", app))))
+        bound = BoundBody(around(cast("ASGIFramework", app)), self._settings.body)
+        self._app = ASGIWrapper(CompleteBeforeDisconnect(bound))
         self._config = _config(self._settings)
         metrics: Metrics | None = app.extensions.get(METRICS)
         if metrics is not None:

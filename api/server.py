@@ -6,8 +6,9 @@ they do not all come back at once), requests under way are finished; then everyt
 
 from __future__ import annotations
 
+import os
 import socket as sockets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,9 @@ def listen(bind: str, backlog: int) -> sockets.socket:
     try:
         listener = sockets.create_server((host, port), family=family, backlog=backlog)
     except OSError as error:
-        raise WrongSetting(f"The server cannot listen on {bind}: {error.strerror or error}.") from None
+        # create_server puts the address into the sentence, which has it already.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        raise WrongSetting(f"The server cannot listen on {bind}: {reason}.") from None
     listener.setblocking(False)
     return listener
 
@@ -61,7 +64,7 @@ def listen(bind: str, backlog: int) -> sockets.socket:
 @asynccontextmanager
 async def open_server(
     engine: Engine, settings: Settings | None = None, *, demo: Mapping[str, Any] | None = None
-) -> AsyncIterator[Server]:
+) -> AsyncGenerator[Server]:
     """Serve cable and HTTP for as long as the block runs; port 0 takes a free one. With `demo`, also the demo's page.
 
     Raises:
@@ -104,6 +107,7 @@ async def open_server(
                     async with trio.open_nursery() as ending:
                         ending.start_soon(gateway.drain, settings.server.drain_window)
                         ending.start_soon(http.stop)
+                    await door.emptied()
     finally:
         listener.close()
         reactor.close()

@@ -115,7 +115,8 @@ def address_of(bind: str) -> tuple[str, int]:
 
 
 def _type_of(section: str, item: str) -> Any:
-    return get_type_hints(type(getattr(Settings(), section)))[item]
+    settings: object = getattr(Settings(), section)
+    return get_type_hints(type(settings))[item]
 
 
 def _parse(name: str, text: str, kind: Any) -> Any:

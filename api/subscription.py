@@ -7,18 +7,20 @@ socket: one that does not keep up is told so, and subscribes again from the last
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
 
+from ..actors.access import AccountAccess
 from ..actors.conversation import Collaborators
 from ..actors.entities import Principal, Visitor
 from ..actors.events import Event, conversation_stream, event_of
 from ..actors.policies.conversation import ConversationPolicy
 from ..engine.errors import Conflict, NotFound, Overloaded
 from ..engine.recovery import Gap, merge
+from ..storage.records import Conversation
 
 #: Events that may wait for a subscriber before it is told that it lags.
 MAX_WAITING = 10_000
@@ -36,12 +38,21 @@ class EventFeed:
         self._waiting: deque[Event] = deque()
         self._news = trio.Event()
         self._lagging = False
+        self._denied = False
 
     def put(self, events: Sequence[Event]) -> None:
+        if self._denied:
+            return
         if len(self._waiting) + len(events) > MAX_WAITING:
             self._lagging = True
         else:
             self._waiting.extend(events)
+        self._news.set()
+
+    def deny(self) -> None:
+        """The principal may not see this any more, nor what still waits."""
+        self._denied = True
+        self._waiting.clear()
         self._news.set()
 
     def __aiter__(self) -> EventFeed:
@@ -54,6 +65,8 @@ class EventFeed:
                 event = self._waiting.popleft()
                 if not (event.private and self._audience == "visitor"):
                     return event
+            if self._denied:
+                raise NotFound
             if self._lagging:
                 raise Lagging
             self._news = trio.Event()
@@ -63,36 +76,45 @@ class EventFeed:
 @asynccontextmanager
 async def follow(
     world: Collaborators, principal: Principal, conversation_id: int, *, after: int | None = None
-) -> AsyncIterator[EventFeed]:
+) -> AsyncGenerator[EventFeed]:
     """Subscribe for the length of the block.
 
     Args:
         after: the last seq that the subscriber has; None begins with what happens from now on.
 
     Raises:
-        NotFound: there is no such conversation, or the principal may not see it.
+        NotFound: there is no such conversation, or the principal may not see it; from the iterator, not any more.
         Conflict: `after` is ahead of the conversation: it is a position in another database.
         Lagging: (from the iterator) more than MAX_WAITING events wait.
     """
     topic = conversation_stream(conversation_id)
-    access = await world.access.of(principal.account_id)
+    policy = ConversationPolicy(await world.access.of(principal.account_id), principal)
     feed = EventFeed(principal)
     held: list[Event] = []
     listener: Callable[[Sequence[Event]], None] = held.extend
+    facts: Conversation | None = None
+
+    def recheck(_: AccountAccess) -> None:
+        if facts is not None and not policy.can_show(facts):
+            feed.deny()
+
+    world.access.listeners.append(recheck)
     world.hub.tap(topic, listener)
     try:
         records = await world.reads.conversation(principal.account_id, conversation_id)
-        if records is None or not ConversationPolicy(access, principal).can_show(records.conversation):
+        facts = records.conversation if records is not None else None
+        if facts is None or not policy.can_show(facts):
             raise NotFound
         if after is not None:
-            if after > records.conversation.last_seq:
-                raise Conflict(f"Position {after} is ahead of {topic}, which is at {records.conversation.last_seq}.")
+            if after > facts.last_seq:
+                raise Conflict(f"Position {after} is ahead of {topic}, which is at {facts.last_seq}.")
             feed.put(await _missed(world, principal.account_id, conversation_id, after, held))
         world.hub.untap(topic, listener)
         listener = feed.put
         world.hub.tap(topic, listener)
         yield feed
     finally:
+        world.access.listeners.remove(recheck)
         world.hub.untap(topic, listener)
 
 

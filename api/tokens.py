@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..actors.times import rfc3339
 from ..storage.records import Record, Token
@@ -19,7 +19,7 @@ NO_ACCOUNT = 0
 class Issued:
     """A token as its holder gets it, once."""
 
-    secret: str
+    secret: str = field(repr=False)
     expires_at: str
 
 

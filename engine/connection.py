@@ -62,7 +62,7 @@ class Connection:
         self._sock = sock
         self._reactor = reactor
         self._limits = limits
-        self._reader = FrameReader(limits.message)
+        self._reader: FrameReader | None = FrameReader(limits.message)  # None once frames mean nothing more
         self._peer: Peer | None = None
         self._closing = False
         self._interest = READ
@@ -86,8 +86,8 @@ class Connection:
             data = b""
         if not data:
             self._end()
-        elif not self._closing:
-            self._read(data)
+        elif self._reader is not None:
+            self._read(data, self._reader)
 
     def on_writable(self) -> None:
         if self._sock.fileno() >= 0:
@@ -110,18 +110,22 @@ class Connection:
             logger.exception("a session failed while it was closed")
             self._end()
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes, reader: FrameReader) -> None:
         messages: list[Message] = []
         try:
             try:
-                self._reader.read(data, messages)
+                reader.read(data, messages)
             finally:
                 self._deliver(messages)
         except Violation as violation:
+            self._reader = None
             self.close(violation.code, violation.reason)
         except ClosedByPeer as closed:
+            self._reader = None
             if not self._closing:
                 self._finish(closed.reply)
+            elif self.outbox.finished:
+                self._end()  # both have said it
 
     def _deliver(self, messages: list[Message]) -> None:
         for first, payload in messages:
@@ -159,7 +163,8 @@ class Connection:
 
     def trust(self) -> None:
         """Accept larger messages from now on: who is at the other end is known."""
-        self._reader.limit = self._limits.trusted_message
+        if self._reader is not None:
+            self._reader.limit = self._limits.trusted_message
 
     def resume_reading(self) -> None:
         self._watch(self._interest | READ)

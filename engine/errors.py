@@ -4,6 +4,7 @@
     +-- Overloaded          a queue is full: retry after `retry_after` seconds
     +-- Draining            the engine takes no new mail
     +-- Unavailable         the store or the actor cannot answer now
+    |   +-- OutcomeUnknown      the store's answer was lost
     |   +-- ActorFailed         the key is quarantined after too many restarts
     |   +-- DeadlineExceeded    the answer did not come in time; the outcome is unknown
     +-- TurnTooLong         a turn ran into its time limit and was cancelled
@@ -60,6 +61,10 @@ class Unavailable(TertuliaError):
 
     code = "unavailable"
     temporary = True
+
+
+class OutcomeUnknown(Unavailable):
+    """The store was asked to write, and its answer was lost: what was written will be seen when it answers again."""
 
 
 class ActorFailed(Unavailable):

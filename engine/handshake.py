@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,9 +24,9 @@ class UpgradeRequest:
     """What a client asked for. Header names are lower case."""
 
     path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    subprotocols: tuple[str, ...]
+    query: Mapping[str, str] = field(repr=False)  # a token may be in any of these
+    headers: Mapping[str, str] = field(repr=False)
+    subprotocols: tuple[str, ...] = field(repr=False)
     client: str = ""
 
 

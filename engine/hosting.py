@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import trio
 
 
 @asynccontextmanager
-async def open_shielded_nursery() -> AsyncIterator[trio.Nursery]:
+async def open_shielded_nursery() -> AsyncGenerator[trio.Nursery]:
     """A nursery whose tasks run until the block has been left, even where the block is cancelled from outside.
 
     Cancelling the embedding program cancels the block; its `finally` parts can still rely on the tasks, to drain. When

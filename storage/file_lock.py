@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import IO
@@ -12,6 +13,10 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+#: For whoever runs the server: a chat is nobody else's business, and this is how other databases keep their files.
+PRIVATE = 0o600
 
 
 class DatabaseInUse(TertuliaError):
@@ -37,7 +42,8 @@ class FileLock:
         if Path(what).is_dir():
             raise Unavailable(f"The database {what} cannot be opened: it is a folder; name a file in it.")
         try:
-            file = self._path.open("a+", encoding="ascii")
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+            file = os.fdopen(os.open(self._path, flags, PRIVATE), "a+", encoding="ascii")
         except FileNotFoundError:
             raise Unavailable(
                 f"The database {what} cannot be opened: the folder {self._path.parent} does not exist;"
@@ -67,3 +73,9 @@ class FileLock:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def make_private(path: str) -> None:
+    """Make an empty file that only its owner may read; one that is there already keeps the permissions it has."""
+    with contextlib.suppress(OSError):  # whoever opens it says better what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))

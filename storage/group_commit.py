@@ -11,7 +11,8 @@ What can go wrong, and who learns what:
   twice.
 - It still cannot: the batch and everything that waits behind it fail with `Unavailable`, and their actors restart from
   the store. Nothing of it was acknowledged. Whether it was written is unknown, where the last answer was lost; a sender
-  that repeats its `client_id` learns it.
+  that repeats its `client_id` learns it. While nobody writes, a unit without rows asks whether the store works again: a
+  server that is not ready gets no requests, so it cannot wait for one.
 - The store raises anything else: that is a bug in it. The batch fails with `Unavailable`, the next one is tried, and
   more than `max_errors` of these within `error_period` end `run` with the last one, which stops the engine.
 - A callback raises: that is a bug in an actor, whose unit is durable all the same. It is logged and counted, and the
@@ -29,17 +30,19 @@ from typing import Any, Protocol
 
 import trio
 
-from ..engine.errors import Draining, Overloaded, Unavailable
+from ..engine.errors import Draining, OutcomeUnknown, Overloaded, Unavailable
 from .writes import Unit
 
 logger = logging.getLogger("tertulia.group_commit")
+
+NO_ACCOUNT = 0  # whose unit without rows it is that asks whether the store works
 
 
 class Committer(Protocol):
     """The store's side of the writer."""
 
     async def commit(self, units: Sequence[Unit]) -> dict[int, Exception]:
-        """Write the units in one durable transaction.
+        """Write the units in one durable transaction, which touches the disk even where no unit has rows.
 
         May be called again with the same units after `Unavailable`. What the first call wrote, although its answer was
         lost, is then not written again, and the answer is what the first call's was.
@@ -48,7 +51,8 @@ class Committer(Protocol):
         `Invalid`.
 
         Raises:
-            Unavailable: the units were not written, as far as the store knows; trying again may succeed.
+            OutcomeUnknown: they may have been written or not; nobody can say before the store answers again.
+            Unavailable: the units were not written; trying again may succeed.
         """
         ...
 
@@ -135,7 +139,11 @@ class GroupCommit:
             raise failure[0]
 
     async def published(self) -> None:
-        """Wait until everything that is durable now has been handed to its actors' callbacks."""
+        """Wait until everything that is durable now has been handed to its actors' callbacks.
+
+        That is the attempt under way, if any. Between two attempts nothing new is durable, so who reads does not wait for
+        a disk that is full; unless the answer to an attempt was lost, and it may be.
+        """
         if self._committing is not None:
             await self._committing.wait()
 
@@ -149,6 +157,8 @@ class GroupCommit:
             while self._pending or not self._closed:
                 if self._pending:
                     await self._write_batch()
+                elif self._failing_since is not None:
+                    await self._watch()
                 else:
                     await self._sleep()
         finally:
@@ -180,7 +190,6 @@ class GroupCommit:
 
     async def _write_batch(self) -> None:
         batch = self._take()
-        self._committing = trio.Event()
         try:
             refused = await self._commit(batch)
         except Unavailable as error:
@@ -195,6 +204,24 @@ class GroupCommit:
         else:
             self._answer(batch, refused)
         finally:
+            self._attempt_ends()
+
+    async def _watch(self) -> None:
+        """Ask a store that failed, and that nobody writes to, whether it works again."""
+        with trio.move_on_after(self._limits.max_backoff):
+            await self._sleep()
+            return
+        try:
+            await self._committer.commit([Unit(NO_ACCOUNT)])
+        except Unavailable:
+            self._note_failure()
+        except Exception as error:
+            self._endure(error)
+        else:
+            self._failing_since = None
+
+    def _attempt_ends(self) -> None:
+        if self._committing is not None:
             self._committing.set()
             self._committing = None
 
@@ -202,9 +229,12 @@ class GroupCommit:
         deadline = trio.current_time() + self._limits.patience
         delay = self._limits.min_backoff
         while True:
+            self._committing = self._committing or trio.Event()
             try:
                 refused = await self._committer.commit(batch)
             except Unavailable as error:
+                if not isinstance(error, OutcomeUnknown):
+                    self._attempt_ends()
                 self._note_failure()
                 logger.error("the store did not commit %d units: %s", len(batch), error)
                 if trio.current_time() + delay > deadline:

@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from ..engine.errors import TertuliaError
 from .sqlite import SqliteStore, open_memory, open_sqlite
 
+FILE = "sqlite:///"
+#: What SQLite takes for a database that each connection has to itself: readers would never see what is written.
+NO_FILES = frozenset({"", ":memory:"})
 FORMS = "sqlite:///relative.db, sqlite:////absolute.db or memory:"
 
 
@@ -30,8 +33,8 @@ async def open_store(url: str) -> AsyncGenerator[SqliteStore]:
     """
     if url == "memory:":
         opened = open_memory()
-    elif url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
-        opened = open_sqlite(url.removeprefix("sqlite:///"))
+    elif url.startswith(FILE) and url.removeprefix(FILE) not in NO_FILES:
+        opened = open_sqlite(url.removeprefix(FILE))
     else:
         raise BadDatabaseUrl(f"The database URL {url!r} names no store; use {FORMS}.")
     async with opened as store:

@@ -77,7 +77,10 @@ class Account(Record, frozen=True, kw_only=True):
 
 
 class User(Record, frozen=True, kw_only=True):
+    """A person. `account_id` is the account that made it, and chose its first password."""
+
     id: int
+    account_id: int | None = None
     email: str
     name: str
     created_at: Millis

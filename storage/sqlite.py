@@ -17,7 +17,7 @@ from ..engine.errors import Unavailable
 from . import sqlite_reads as reads
 from . import sqlite_writer
 from .contracts import AccountRecords, ConversationFilter, ConversationRecords
-from .file_lock import FileLock
+from .file_lock import FileLock, make_private
 from .migrations.apply import apply_migrations, fresh_epoch
 from .records import (
     AccountEventRow,
@@ -43,6 +43,7 @@ class SqliteStore:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._read = connections.read
+        self._look_up = connections.look_up
         self._next_ids: dict[type[Record], int] = {}
         self._answered: tuple[Unit, dict[int, Exception]] | None = None
 
@@ -77,10 +78,10 @@ class SqliteStore:
         await self._read(reads.epoch)
 
     async def epoch(self) -> str:
-        return await self._read(reads.epoch)
+        return await self._look_up(reads.epoch)
 
     async def meta(self, key: str) -> str | None:
-        return await self._read(reads.meta, key)
+        return await self._look_up(reads.meta, key)
 
     async def reserve(self, kind: type[Record], count: int = 1) -> range:
         if count < 1:
@@ -97,28 +98,28 @@ class SqliteStore:
         return await self._read(reads.account, account_id)
 
     async def user(self, user_id: int) -> User | None:
-        return await self._read(reads.user, user_id)
+        return await self._look_up(reads.user, user_id)
 
     async def user_by_email(self, email: str) -> User | None:
-        return await self._read(reads.user_by_email, email)
+        return await self._look_up(reads.user_by_email, email)
 
     async def memberships(self, user_id: int) -> Sequence[AccountUser]:
-        return await self._read(reads.memberships, user_id)
+        return await self._look_up(reads.memberships, user_id)
 
     async def token(self, digest: str) -> Token | None:
-        return await self._read(reads.token, digest)
+        return await self._look_up(reads.token, digest)
 
     async def tokens_of(self, *, user_id: int | None = None, contact_id: int | None = None) -> Sequence[Token]:
         return await self._read(reads.tokens_of, user_id, contact_id)
 
     async def inbox_by_identifier(self, identifier: str) -> Inbox | None:
-        return await self._read(reads.inbox_by_identifier, identifier)
+        return await self._look_up(reads.inbox_by_identifier, identifier)
 
     async def contact(self, account_id: int, contact_id: int) -> Contact | None:
-        return await self._read(reads.contact, account_id, contact_id)
+        return await self._look_up(reads.contact, account_id, contact_id)
 
     async def contact_by_identifier(self, account_id: int, identifier: str) -> Contact | None:
-        return await self._read(reads.contact_by_identifier, account_id, identifier)
+        return await self._look_up(reads.contact_by_identifier, account_id, identifier)
 
     async def contacts(
         self, account_id: int, *, query: str | None = None, after: int = 0, limit: int = 25
@@ -126,7 +127,7 @@ class SqliteStore:
         return await self._read(reads.contacts, account_id, query, after, limit)
 
     async def conversation(self, account_id: int, conversation_id: int) -> ConversationRecords | None:
-        return await self._read(reads.conversation, account_id, conversation_id)
+        return await self._look_up(reads.conversation, account_id, conversation_id)
 
     async def conversations(
         self, account_id: int, which: ConversationFilter, *, before: tuple[int, int] | None = None, limit: int = 25
@@ -146,10 +147,10 @@ class SqliteStore:
         return await self._read(reads.messages, account_id, conversation_id, after, before, include_private, limit)
 
     async def message(self, account_id: int, conversation_id: int, seq: int) -> MessageRow | None:
-        return await self._read(reads.message, account_id, conversation_id, seq)
+        return await self._look_up(reads.message, account_id, conversation_id, seq)
 
     async def sent(self, account_id: int, conversation_id: int, client_ids: Collection[str]) -> Sequence[MessageRow]:
-        return await self._read(reads.sent, account_id, conversation_id, client_ids)
+        return await self._look_up(reads.sent, account_id, conversation_id, client_ids)
 
     async def log(self, account_id: int, conversation_id: int, *, after: int, limit: int) -> Sequence[LogRow]:
         return await self._read(reads.log, account_id, conversation_id, after, limit)
@@ -158,7 +159,7 @@ class SqliteStore:
         return await self._read(reads.last_seqs, account_id, conversation_ids)
 
     async def last_seq_before(self, account_id: int, conversation_id: int, since: int) -> int:
-        return await self._read(reads.last_seq_before, account_id, conversation_id, since)
+        return await self._look_up(reads.last_seq_before, account_id, conversation_id, since)
 
     async def changed(
         self, account_id: int, inbox_ids: Collection[int] | None, *, since: int, limit: int
@@ -207,11 +208,13 @@ async def open_memory() -> AsyncGenerator[SqliteStore]:
 
 def _connect_all(path: str) -> Connections:
     opened: list[sqlite3.Connection] = []
+    make_private(path)  # SQLite gives the files beside it the same permissions
     try:
         opened.append(connect(path))
         apply_migrations(opened[0])
+        opened.append(connect(path, read_only=True, patient=False))
         opened.extend(connect(path, read_only=True) for _ in range(READERS))
-        return Connections(opened[0], opened[1:])
+        return Connections(opened[0], opened[2:], near=opened[1])
     except BaseException as error:
         for connection in opened:
             connection.close()

@@ -9,7 +9,8 @@ is cancelled waits for its thread, so no connection is ever used by two.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,7 +21,9 @@ from ..engine.errors import Invalid, NotFound, Unavailable
 T = TypeVar("T")
 
 CACHED_STATEMENTS = 256
-BUSY_MILLISECONDS = 5000  # how long a write waits for another program, such as a backup, to let go of the file
+#: How long one attempt to write waits for another program to let go of the file. The writer tries again for longer; in
+#: between, readers that have to know what is durable go on.
+BUSY_MILLISECONDS = 1000
 #: Pages of the write-ahead log (4 KiB each) before it is copied into the database: 16 MiB, so that a busy server does
 #: so a few times a second at most.
 CHECKPOINT_PAGES = 4096
@@ -44,9 +47,13 @@ class FrugalConnection(sqlite3.Connection):
     def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
         return self._cursor.executemany(sql, parameters)
 
+    def close(self) -> None:
+        self._cursor.close()  # with a result that was not read to its end, SQLite would keep the file open
+        super().close()
 
-def connect(database: str, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open one connection with the settings that the store relies on.
+
+def connect(database: str, *, read_only: bool = False, patient: bool = True) -> sqlite3.Connection:
+    """Open one connection with the settings that the store relies on; one that is not patient never waits for a lock.
 
     Raises:
         sqlite3.Error: the file cannot be opened, or is no database.
@@ -69,19 +76,40 @@ def connect(database: str, *, read_only: bool = False) -> sqlite3.Connection:
         connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
         if read_only:
             connection.execute("pragma query_only = on")
+        if not patient:
+            connection.execute("pragma busy_timeout = 0")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
+@contextmanager
+def _told_plainly() -> Generator[None]:
+    """Errors of SQLite as errors of the store."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Unavailable(f"The database cannot be read: {error}.") from error
+    except OverflowError:
+        raise NotFound from None
+    except UnicodeEncodeError:
+        raise Invalid("A text in the request is not valid Unicode.") from None
+
+
 class Connections:
     """Runs reads on any idle reader and writes on the one writer. `threads=False` runs both in place (memory)."""
 
     def __init__(
-        self, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection], *, threads: bool = True
+        self,
+        writer: sqlite3.Connection,
+        readers: Sequence[sqlite3.Connection],
+        *,
+        near: sqlite3.Connection | None = None,
+        threads: bool = True,
     ) -> None:
         self._writer = writer
+        self._near = near  # used by the event loop itself
         self._idle = list(readers)
         self._readers = trio.CapacityLimiter(len(readers))
         self._writers = trio.CapacityLimiter(1)
@@ -97,7 +125,7 @@ class Connections:
             Invalid: a text among the arguments is not Unicode.
         """
         self._check_open()
-        try:
+        with _told_plainly():
             if not self._threads:
                 await trio.lowlevel.checkpoint()
                 return query(self._idle[0], *arguments)
@@ -108,12 +136,23 @@ class Connections:
                     return await trio.to_thread.run_sync(partial(query, reader, *arguments))
                 finally:
                     self._idle.append(reader)
-        except sqlite3.Error as error:
-            raise Unavailable(f"The database cannot be read: {error}.") from error
-        except OverflowError:
-            raise NotFound from None
-        except UnicodeEncodeError:
-            raise Invalid("A text in the request is not valid Unicode.") from None
+
+    async def look_up(self, query: Callable[..., T], *arguments: object) -> T:
+        """Run a query that reads a few rows by their keys, in place. Raises as `read`.
+
+        The way to a thread and back costs several times as much as such a query. Worse, a thread has to wait for the
+        interpreter each time SQLite gives it a row: on a busy server an actor was seconds in starting.
+        """
+        if self._near is None:
+            return await self.read(query, *arguments)
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        try:
+            with _told_plainly():
+                return query(self._near, *arguments)
+        except Unavailable:
+            # Another program has the file: it is for a thread to wait for that, or to say what is wrong.
+            return await self.read(query, *arguments)
 
     async def write(self, work: Callable[..., T], *arguments: object) -> T:
         """Run `work(connection, *arguments)` on the writer, after whatever runs there now.
@@ -144,5 +183,6 @@ class Connections:
             raise Unavailable("The database is closed.")
 
     def _close(self) -> None:
-        for connection in (*self._idle, self._writer):
-            connection.close()
+        for connection in dict.fromkeys((*self._idle, self._near, self._writer)):  # in memory all are one
+            if connection is not None:
+                connection.close()

@@ -229,8 +229,8 @@ def sent(
 ) -> list[MessageRow]:
     # From the ids to their messages, by the index on both: the other way around would read the whole conversation.
     rows = db.execute(
-        f"select {_MESSAGE_COLUMNS} from json_each(?1) as given cross join messages on conversation_id = ?2"
-        " and client_id = given.value where client_id is not null and account_id = ?3 order by seq",
+        f"select {_MESSAGE_COLUMNS} from json_each(?) as given cross join messages on conversation_id = ?"
+        " and client_id = given.value where client_id is not null and account_id = ? order by seq",
         (_json(set(client_ids)), conversation_id, account_id),
     )
     return [_message(row) for row in rows]
@@ -259,12 +259,12 @@ def last_seqs(db: sqlite3.Connection, account_id: int, conversation_ids: Collect
 def last_seq_before(db: sqlite3.Connection, account_id: int, conversation_id: int, since: int) -> int:
     # Backwards from the end of the log: `since` is mostly a moment ago, and the log may be long.
     last = (
-        "select seq from (select seq from {} where conversation_id = ?1 and account_id = ?2 and created_at < ?3"
+        "select seq from (select seq from {} where conversation_id = ? and account_id = ? and created_at < ?"
         " order by seq desc limit 1)"
     )
     row = db.execute(
         f"select max(seq) from ({last.format('messages')} union all {last.format('events')})",
-        (conversation_id, account_id, since),
+        (conversation_id, account_id, since) * 2,
     ).fetchone()
     return int(row[0] or 0)
 

@@ -28,6 +28,9 @@ _INSERT_MESSAGE = _insert("messages", len(MessageRow._fields))
 _INSERT_EVENT = _insert("events", len(EventRow._fields))
 _INSERT_ACCOUNT_EVENT = _insert("account_events", len(AccountEventRow._fields))
 
+#: Writes a page and changes nothing: a commit without rows would succeed on a full disk.
+_TOUCH = "update meta set value = value where key = 'epoch'"
+
 _LOGS = frozenset({"messages", "events", "account_events"})
 
 #: SQLite's primary result codes that blame the statement and not the disk: the same unit would fail again.
@@ -79,6 +82,7 @@ def _commit_together(database: sqlite3.Connection, units: Sequence[Unit]) -> dic
     account_events: list[AccountEventRow] = []
     amendments: list[AmendMessage | EraseLog] = []
     inserts = Inserts(database)
+    changes = database.total_changes
     database.execute("begin immediate")
     for index, unit in enumerate(units):
         if unit.conversation_id is not None or unit.account_log:
@@ -95,6 +99,8 @@ def _commit_together(database: sqlite3.Connection, units: Sequence[Unit]) -> dic
     _insert_rows(database, messages, events, account_events)
     for amendment in amendments:
         amend_log(database, amendment)
+    if database.total_changes == changes:
+        database.execute(_TOUCH)
     database.execute("commit")
     return refused
 

@@ -21,13 +21,16 @@ class UpdateAccount:
 
 @dataclass(frozen=True, slots=True)
 class AddAccountUser:
-    """Add a person to the account; a user with this e-mail is made where there is none. Answer: (AccountUser, User)."""
+    """Add a person to the account; a user with this e-mail is made where there is none. Answer: (AccountUser, User).
+
+    Conflict where the person belongs to it already, or where another account made the user: then only `System` adds it.
+    """
 
     by: Principal
     email: str
     name: str
     role: Role
-    password_hash: str | None = None  # for a new user only
+    password_hash: str | None = field(default=None, repr=False)  # for a new user only
 
 
 @dataclass(frozen=True, slots=True)

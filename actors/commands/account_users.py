@@ -9,7 +9,7 @@ from ...storage.contracts import Reads
 from ...storage.records import AccountUser, InboxMember, User
 from ...storage.writes import Delete, Insert, Update
 from ..account_state import AccountState
-from ..entities import Principal, Role
+from ..entities import Principal, Role, System
 from ..limits import ChatLimits
 from ..policies.account import AccountPolicy
 from ..policies.base import authorize
@@ -28,12 +28,19 @@ class AddAccountUserHandler:
         name = named(command.name, self._limits)
         user = await self._reads.user_by_email(email)
         while True:
-            if user is not None and user.id in account.access.roles:
-                raise Conflict("This person belongs to the account already.")
+            if user is not None:
+                _refuse_a_stranger(account, command.by, user)
             change = account.change(command.by)
             if user is None:
                 id = (await self._reads.reserve(User))[0]
-                found = User(id=id, email=email, name=name, created_at=change.now, password_hash=command.password_hash)
+                found = User(
+                    id=id,
+                    account_id=account.id,
+                    email=email,
+                    name=name,
+                    created_at=change.now,
+                    password_hash=command.password_hash,
+                )
             else:
                 found = user
             member = AccountUser(account_id=account.id, user_id=found.id, role=str(command.role), created_at=change.now)
@@ -51,6 +58,18 @@ class AddAccountUserHandler:
         account.access.names[found.id] = found.name
         account.rights_changed()
         return member, found
+
+
+def _refuse_a_stranger(account: AccountState, by: Principal, user: User) -> None:
+    """A user that another account made has a password of that account's choosing: whoever chose it could sign in here.
+
+    An e-mail is not verified, so the administrator who names it cannot know. The operator can: `System` may add
+    anybody.
+    """
+    if user.id in account.access.roles:
+        raise Conflict("This person belongs to the account already.")
+    if user.account_id != account.id and not isinstance(by, System):
+        raise Conflict("This e-mail belongs to a user of another account; only the operator of this server can add it.")
 
 
 class UpdateAccountUserHandler:

@@ -14,6 +14,7 @@ from ..events import READ
 from ..limits import ChatLimits
 from ..policies.message import MessagePolicy
 from ..typists import start_typing, stop_typing
+from .brake import Brake
 from .refusing import refuse
 
 
@@ -68,12 +69,15 @@ class MarkReadHandler:
 class SetTypingHandler:
     def __init__(self, limits: ChatLimits) -> None:
         self._seconds = limits.typing_seconds
+        self._brake = Brake(limits, " typing")
 
     def __call__(self, state: ConversationState, command: SetTyping, draft: Draft) -> None:
         policy = MessagePolicy(state.access, command.by)
         if state.deleted_at is not None or not policy.can_send(state, private=command.private):
             refuse(policy, state)
         if command.on:
+            if (command.by.type, command.by.id) not in state.typing:  # whoever goes on is not told to anybody
+                self._brake(state, command.by)
             start_typing(state, command.by, draft, private=command.private, seconds=self._seconds)
         else:
             stop_typing(state, command.by, draft)

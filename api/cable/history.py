@@ -14,7 +14,7 @@ from ...actors.limits import ChatLimits
 from ...engine.errors import Refusal
 from ...engine.recovery import Gap, merge
 from ...storage.contracts import AccountEventRow, LogRow, Reads
-from ...storage.records import EventRow
+from ...storage.records import EventRow, MessageRow
 from .protocol import HistoryRequest
 
 
@@ -25,21 +25,22 @@ class HistoryUnknown(Refusal):
 
 
 class HistoryReader:
-    """Reads the logs of one account for one request, within one bound for all of them."""
+    """Reads the logs of one account for one request, within one bound of rows and one of text for all of them."""
 
-    __slots__ = ("_account_id", "_left", "_page", "_reads")
+    __slots__ = ("_account_id", "_characters_left", "_left", "_page", "_reads")
 
     def __init__(self, reads: Reads, account_id: int, limits: ChatLimits) -> None:
         self._reads = reads
         self._account_id = account_id
         self._page = limits.history_page
         self._left = limits.history_rows
+        self._characters_left = limits.history_characters
 
     async def after_position(self, conversation_id: int, offset: int) -> Sequence[LogRow]:
         """The log from the row at `offset` on, that row included: it proves the position and names the inbox.
 
         Raises:
-            HistoryUnknown: there is no such row, or there are too many after it.
+            HistoryUnknown: there is no such row, or there is too much after it.
         """
         rows = await self._log(conversation_id, max(offset - 1, 0))
         proven = offset == 0 or (rows and (rows[0].seq == offset or is_tombstone(rows[0])))
@@ -76,23 +77,31 @@ class HistoryReader:
 
     async def _account_log(self, *, after: int | None = None, since: int | None = None) -> Sequence[AccountEventRow]:
         rows = await self._reads.account_log(self._account_id, after=after, since=since, limit=self._left + 1)
-        self._spend(len(rows))
+        self._spend(rows)
         return rows
 
     async def _log(self, conversation_id: int, after: int) -> Sequence[LogRow]:
         rows: list[LogRow] = []
         while True:
             page = await self._reads.log(self._account_id, conversation_id, after=after, limit=self._page)
-            self._spend(len(page))
+            self._spend(page)
             rows += page
             if len(page) < self._page:
                 return rows
             after = page[-1].seq
 
-    def _spend(self, rows: int) -> None:
-        self._left -= rows
-        if self._left < 0:
+    def _spend(self, rows: Sequence[LogRow | AccountEventRow]) -> None:
+        self._left -= len(rows)
+        self._characters_left -= sum(map(text_size, rows))
+        if self._left < 0 or self._characters_left < 0:
             raise HistoryUnknown
+
+
+def text_size(row: LogRow | AccountEventRow) -> int:
+    """The characters of a row, as far as its author decides how many there are."""
+    if isinstance(row, MessageRow):
+        return len(row.content or "") + len(row.content_attributes or "")
+    return len(row.data)
 
 
 def is_tombstone(row: LogRow) -> bool:

@@ -47,7 +47,7 @@ class CableOverHttp:
             return
         request = _request_of(scope)
         refused = request.path != self._path or (self._origins and request.headers.get("origin") not in self._origins)
-        if refused or len(self._cable.sessions) >= self._limits.connections:
+        if refused or len(self._cable.sessions) >= self._limits.connections or not _without_compression(send):
             await send(WebsocketCloseEvent(type="websocket.close", code=1000, reason=None))
         else:
             await self._serve(request, receive, send)
@@ -62,6 +62,19 @@ class CableOverHttp:
         else:
             connection.start(self._cable.connect(request, connection, protocol))
         await connection.run(_AsgiSocket(receive, send))
+
+
+def _without_compression(send: ASGISendCallable) -> bool:
+    """Let hypercorn agree to no compression; False where that cannot be had.
+
+    It has no setting for it, and accepts permessage-deflate from everybody: 58 kB of that are 60 MB of memory, before
+    anybody has signed in. What `send` belongs to holds the client's offer until the handshake is accepted.
+    """
+    handshake = getattr(getattr(send, "__self__", None), "handshake", None)
+    if not hasattr(handshake, "extensions"):
+        return False
+    handshake.extensions = None  # type: ignore[union-attr]  # that it is there has just been seen
+    return True
 
 
 class _AsgiSocket:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
 from typing import Protocol
@@ -36,6 +35,7 @@ from .failures import ErrorWindow, failure
 from .pacing import Outgoing, send_paced
 from .ports import Surroundings
 from .protocol import CableProtocol, Command, DisconnectReason
+from .waiting import WaitingCommands, is_asked_already
 
 logger = logging.getLogger("tertulia.cable")
 
@@ -89,7 +89,7 @@ class Session:
         self.identity: Identity | None = None
         self.channels: dict[str, Channel] = {}
         self._under_way: Command | None = None
-        self._pending: deque[Command] | None = None
+        self._pending: WaitingCommands | None = None
         self._errors: ErrorWindow | None = None
 
     # The connection's side.
@@ -107,7 +107,7 @@ class Session:
             if self.state is State.OPEN:
                 self._run(command)
             elif self.state is not State.CLOSED:
-                self._wait(command)
+                self._wait(command, len(payload))
         except Exception as error:
             self.crashed(error)
 
@@ -205,8 +205,8 @@ class Session:
             with trio.fail_after(self.gateway.limits.subscribe_timeout):
                 channel = await open_channel(self, command.identifier)
         except (TertuliaError, trio.TooSlowError) as error:
-            logger.info("subscription to %s refused: %s", command.identifier, error)
-            self._reject(command.identifier)
+            logger.info("subscription to %r refused: %s", command.identifier, error)
+            self._reject(command.identifier, blameless=not isinstance(error, Refusal))
             return
         if self.state is State.CLOSED:
             channel.close()
@@ -240,7 +240,7 @@ class Session:
             with trio.fail_after(self.gateway.limits.history_timeout):
                 recovered = await channel.recover(command.history)
         except (TertuliaError, trio.TooSlowError) as error:
-            logger.info("history of %s refused: %s", identifier, error)
+            logger.info("history of %r refused: %s", identifier, error)
             recovered = None
         # A right that was revoked meanwhile has closed the channel, and the client has its answer.
         if self.channels.get(identifier) is not channel:
@@ -280,10 +280,11 @@ class Session:
 
     # Answers.
 
-    def _reject(self, identifier: str) -> None:
+    def _reject(self, identifier: str, *, blameless: bool = False) -> None:
         if self.state is not State.CLOSED:
             self.sink.send(self.protocol.about("reject_subscription", identifier))
-            self._count_error()
+            if not blameless:  # a store that is away is no fault of the client
+                self._count_error()
 
     def fail(self, identifier: str, client_id: str | None, error: Exception) -> None:
         """Tell the sender, and nobody else, that its command was refused."""
@@ -314,22 +315,13 @@ class Session:
 
     # Order.
 
-    def _wait(self, command: Command) -> None:
-        if self._pending is None:
-            self._pending = deque()
-        if command.command == "subscribe" and self._is_asked_already(command.identifier):
+    def _wait(self, command: Command, size: int) -> None:
+        if command.command == "subscribe" and is_asked_already(command.identifier, self._pending, self._under_way):
             return  # a client that repeats itself gets one answer
-        self._pending.append(command)
-        if len(self._pending) == self.gateway.limits.waiting_commands:
+        if self._pending is None:
+            self._pending = WaitingCommands(self.gateway.limits)
+        if self._pending.add(command, size):
             self.transport.pause_reading()
-
-    def _is_asked_already(self, identifier: str) -> bool:
-        """Whether the last word about a subscription, of those that wait or are under way, is to open it."""
-        for other in reversed(self._pending or ()):
-            if other.identifier == identifier and other.command in ("subscribe", "unsubscribe"):
-                return other.command == "subscribe"
-        opening = self._under_way
-        return opening is not None and opening.command == "subscribe" and opening.identifier == identifier
 
     def _start(self, work: Callable[[Command], Awaitable[None]], command: Command) -> None:
         self.state = State.WAITING
@@ -348,7 +340,7 @@ class Session:
     def _go_on(self) -> None:
         self.state = State.OPEN
         while self._pending and self.state is State.OPEN:
-            self._run(self._pending.popleft())
+            self._run(self._pending.take())
         if self.state is State.OPEN:
             self._pending = None
             self.transport.resume_reading()

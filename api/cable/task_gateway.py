@@ -37,7 +37,7 @@ from .protocol import choose
 
 logger = logging.getLogger("tertulia.task_gateway")
 
-#: Seconds between two looks at a head that is not complete.
+#: Seconds between two looks at a head that is not complete, and at connections that should end.
 LOOK_INTERVAL = 0.02
 ACCEPT_PAUSE = 0.5
 
@@ -194,6 +194,7 @@ class TaskFrontDoor:
         self._admission = Admission(cable_path.encode(), origins, limits.connections)
         self._accepting = trio.CancelScope()
         self._visits = trio.CapacityLimiter(limits.visits)
+        self._open = 0  # connections
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -212,6 +213,13 @@ class TaskFrontDoor:
         """Accept no more."""
         self._accepting.cancel()
         self._listener.close()
+
+    async def emptied(self) -> None:
+        """Wait until the connections that are on their way out have taken their last bytes, or had time enough."""
+        while True:
+            if not self._open:
+                return
+            await trio.sleep(LOOK_INTERVAL)
 
     async def _visit(self, sock: trio.socket.SocketType, address: str) -> None:
         with sock:
@@ -264,7 +272,11 @@ class TaskFrontDoor:
                 connection.close()
             else:
                 connection.start(self._gateway.connect(handshake.request, connection, protocol))
-            await connection.run(websocket)
+            self._open += 1
+            try:
+                await connection.run(websocket)
+            finally:
+                self._open -= 1
             nursery.cancel_scope.cancel()
 
     async def _answer(self, sock: trio.socket.SocketType, answer: bytes) -> None:

@@ -15,6 +15,7 @@ create table accounts (
 
 create table users (
     id integer primary key autoincrement,
+    account_id integer,                           -- that made the user; a user may belong to several
     email text not null unique,                   -- lower case
     name text not null,
     password_hash text,

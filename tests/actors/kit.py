@@ -29,7 +29,7 @@ from tertulia.actors.limits import ChatLimits
 from tertulia.engine.actor import Actor
 from tertulia.engine.config import EngineConfig
 from tertulia.engine.directory import Directory, Factory, open_directory
-from tertulia.engine.errors import Unavailable
+from tertulia.engine.errors import OutcomeUnknown, Unavailable
 from tertulia.engine.hub import Hub
 from tertulia.engine.mailbox import Lane
 from tertulia.storage.contracts import Reads
@@ -107,7 +107,7 @@ class FaultyCommitter:
             raise Unavailable("The disk is full.")
         refused = await self._committer.commit(units)
         if fault == "lose":
-            raise Unavailable("The connection broke.")
+            raise OutcomeUnknown
         return refused
 
 

@@ -23,7 +23,7 @@ from tertulia.actors.commands.account import (
     UpdateInbox,
 )
 from tertulia.actors.commands.send_message import SendMessage
-from tertulia.actors.entities import Role, Status
+from tertulia.actors.entities import Role, Status, System
 from tertulia.engine.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from tertulia.storage.contracts import AccountRecords
 
@@ -79,23 +79,41 @@ async def test_a_new_person_is_a_user_with_the_address_in_lower_case(world: Worl
     assert seen == [1]
 
 
-async def test_a_known_person_joins_with_the_user_that_exists(world: World) -> None:
+async def test_the_operator_adds_a_known_person_with_the_user_that_exists(world: World) -> None:
     member, user = await world.ask_account(
-        AddAccountUser(ADMINISTRATOR, "EVE@example.org", "Somebody", Role.VIEWER, password_hash="forged")
+        AddAccountUser(System(1), "EVE@example.org", "Somebody", Role.VIEWER, password_hash="forged")
     )
     assert (member.user_id, user.name, user.password_hash) == (9, "Eve", None)
 
 
-async def test_two_accounts_that_add_the_same_new_person_at_once_share_the_user(world: World) -> None:
+async def test_an_administrator_adds_nobody_whose_password_another_account_chose(world: World) -> None:
+    with pytest.raises(Conflict, match="operator"):
+        await world.ask_account(AddAccountUser(ADMINISTRATOR, "EVE@example.org", "Somebody", Role.ADMINISTRATOR))
+
+
+async def test_a_person_whom_this_account_made_can_come_back(world: World) -> None:
+    _, made = await world.ask_account(AddAccountUser(ADMINISTRATOR, "ida@example.org", "Ida", Role.AGENT))
+    await world.ask_account(RemoveAccountUser(ADMINISTRATOR, made.id))
+    member, again = await world.ask_account(AddAccountUser(ADMINISTRATOR, "ida@example.org", "Ida", Role.VIEWER))
+    assert (member.user_id, member.role, again) == (made.id, "viewer", made)
+
+
+async def test_of_two_accounts_that_add_the_same_new_person_at_once_one_has_the_user(world: World) -> None:
     users: list[Any] = []
+    refused: list[Exception] = []
 
     async def add(account: int, by: Any) -> None:
-        users.append((await world.ask_account(AddAccountUser(by, "ida@example.org", "Ida", Role.AGENT), account))[1])
+        try:
+            users.append(
+                (await world.ask_account(AddAccountUser(by, "ida@example.org", "Ida", Role.AGENT), account))[1]
+            )
+        except Conflict as error:
+            refused.append(error)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(add, 1, ADMINISTRATOR)
         nursery.start_soon(add, 2, STRANGER)
-    assert users[0] == users[1]
+    assert (len(users), len(refused)) == (1, 1)
 
 
 async def test_nobody_is_added_twice(world: World) -> None:

@@ -237,6 +237,15 @@ async def cursors(world: World) -> dict[tuple[str, int], int]:
 
 @given(st.lists(operations, min_size=12, max_size=40))
 @example([("faults", ["lose"] * 3), ("send", "agent", "b", False), ("settle",), ("send", "agent", "c", False)])
+@example(
+    [
+        *[("send", "agent", None, False)] * 4,
+        *[("resume", 0)] * 3,
+        ("send", "agent", None, False),
+        ("faults", ["lose"]),
+        *[("resume", 0)] * 3,
+    ]
+)
 @example([("send", "agent", id, False) for id in ("a", "b", "c", "d", "a")])
 @example([("send", "agent", "a", False), ("restart",), ("send", "agent", "a", False), ("edit", "agent", 1)])
 @example([("send", "agent", "a", False), ("crash",), ("edit", "agent", 1), ("crash",), ("delete", "agent", 1)])

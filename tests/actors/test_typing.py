@@ -13,7 +13,7 @@ from tertulia.actors.draft import Draft
 from tertulia.actors.entities import Principal
 from tertulia.actors.typists import start_typing, stop_typing
 from tertulia.engine.config import EngineConfig, Lifecycle
-from tertulia.engine.errors import Denied
+from tertulia.engine.errors import Denied, RateLimited
 from tertulia.engine.mailbox import Lane
 
 from .kit import AGENT, VIEWER, VISITOR, Crash, World, kinds, open_world, payload
@@ -78,6 +78,28 @@ async def test_saying_so_ends_it_and_saying_it_twice_is_harmless(world: World) -
     await typing(world, on=False)
     await typing(world, on=False)
     assert kinds(heard) == ["conversation.typing_on", "conversation.typing_off"]
+
+
+async def test_a_visitor_that_begins_and_stops_all_the_time_is_slowed_down(
+    world: World, autojump_clock: MockClock
+) -> None:
+    """Every change is told to everybody who listens: it costs others more than the typist."""
+    heard = world.listen()
+    burst = int(world.collaborators.limits.visitor_burst)
+    for _ in range(burst):
+        await typing(world, VISITOR)
+        await typing(world, VISITOR, on=False)
+    with pytest.raises(RateLimited) as refused:
+        await typing(world, VISITOR)
+    assert len(heard) == 2 * burst
+    await world.ask(SendMessage(VISITOR, "Messages have a limit of their own"))
+    await trio.sleep(refused.value.retry_after)
+    await typing(world, VISITOR)
+
+
+async def test_a_visitor_that_goes_on_typing_is_not_slowed_down(world: World, autojump_clock: MockClock) -> None:
+    for _ in range(2 * int(world.collaborators.limits.visitor_burst)):
+        await typing(world, VISITOR)
 
 
 async def test_typing_that_begins_after_a_message_is_told_after_it(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ SYSTEM = System(1)
 
 
 @asynccontextmanager
-async def open_demo(conversations: int = 2) -> AsyncIterator[Engine]:
+async def open_demo(conversations: int = 2) -> AsyncGenerator[Engine]:
     async with open_engine("memory:") as engine:
         await demo.fill(engine.world.reads, engine.world.journal, 1_700_000_000_000, conversations)
         yield engine

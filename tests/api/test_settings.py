@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from tertulia.api.settings import Settings, WrongSetting, address_of, settings_from, variables
@@ -57,6 +59,6 @@ def test_an_address_is_a_host_and_a_port(bind: str, address: tuple[str, int]) ->
 def test_every_variable_can_be_set_to_the_value_that_it_has() -> None:
     settings = Settings()
     for name, (section, item) in variables().items():
-        value = getattr(getattr(settings, section), item)
-        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        value: object = getattr(getattr(settings, section), item)
+        text = ",".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
         assert settings_from({name: text}) == settings, name

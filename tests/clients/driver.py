@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -54,20 +54,29 @@ class Client:
 
     async def expect(self, event: str, **fields: Any) -> Report:
         """Wait for a report, whatever came before it, and take it out."""
+        return await self._take(
+            f"{event} {fields}", lambda found: found["event"] == event and fields.items() <= found.items()
+        )
+
+    async def expect_message(self, name: str, content: str) -> Report:
+        """Wait for `message.created` with this content, whatever came before it, and take it out."""
+        return await self._take(
+            f"the message {content!r} on {name}",
+            lambda found: (
+                found["event"] == "received"
+                and found["name"] == name
+                and found["message"]["data"].get("content") == content
+            ),
+        )
+
+    async def _take(self, wanted: str, matches: Callable[[Report], bool]) -> Report:
         with trio.move_on_after(WITHIN):
             while True:
                 for index, found in enumerate(self.unread):
-                    if found["event"] == event and fields.items() <= found.items():
+                    if matches(found):
                         return self.unread.pop(index)
                 await self._news.wait()
-        raise AssertionError(f"The client did not report {event} {fields}. Unread: {self.unread}")
-
-    async def expect_message(self, name: str, content: str) -> Report:
-        """Wait for `message.created` with this content."""
-        while True:
-            found = await self.expect("received", name=name)
-            if found["message"]["data"].get("content") == content:
-                return found
+        raise AssertionError(f"The client did not report {wanted}. Unread: {self.unread}")
 
     def contents(self, name: str) -> list[str]:
         """The messages that a subscription was given, from the beginning."""

@@ -39,10 +39,14 @@ class LiveServer:
     def connections(self) -> int:
         return len(self._gateway.sessions)
 
+    @property
+    def transports(self) -> list[Connection]:
+        return [cast("Connection", session.transport) for session in self._gateway.sessions]
+
     def cut(self) -> None:
         """Close every TCP connection, without a word."""
-        for session in list(self._gateway.sessions):
-            cast("Connection", session.transport).abort()
+        for transport in self.transports:
+            transport.abort()
 
     def revoke(self, token_id: int) -> None:
         self._gateway.revoke_token(token_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,7 +59,7 @@ class CableClient:
 
 
 @asynccontextmanager
-async def connect(cable_url: str, token: str, protocol: str = JSON) -> AsyncIterator[CableClient]:
+async def connect(cable_url: str, token: str, protocol: str = JSON) -> AsyncGenerator[CableClient]:
     """A connection that has been welcomed, on a stream of our own: the client library leaves it open where the server
     closes first."""
     url = urlsplit(cable_url)

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import Any
 
 import trio
 
-START_TIMEOUT = 20.0  # seconds
-STOP_TIMEOUT = 30.0
+START_TIMEOUT = 60.0  # seconds
+STOP_TIMEOUT = 60.0
 _READY = re.compile(r"accepts connections on (http://\S+)")
 
 
@@ -70,7 +70,7 @@ class ServerProcess:
 @asynccontextmanager
 async def serving(
     database: Path, *, port: int = 0, settings: Mapping[str, str] | None = None, arguments: tuple[str, ...] = ()
-) -> AsyncIterator[ServerProcess]:
+) -> AsyncGenerator[ServerProcess]:
     """A server that accepts connections; killed at the end of the block where it still runs."""
     arguments = ("serve", "--bind", f"127.0.0.1:{port}", "--database", url_of(database), *arguments)
     async with trio.open_nursery() as nursery:
@@ -79,10 +79,10 @@ async def serving(
         )
         assert process.stdout is not None
         lines: list[str] = []
-        with trio.fail_after(START_TIMEOUT):
-            url = await _wait_until_ready(process.stdout, lines)
-        nursery.start_soon(_drain, process.stdout)
         try:
+            with trio.fail_after(START_TIMEOUT):
+                url = await _wait_until_ready(process.stdout, lines)
+            nursery.start_soon(_drain, process.stdout)
             yield ServerProcess(process, url, lines)
         finally:
             if process.returncode is None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
-from tertulia.engine.errors import Unavailable
+from tertulia.engine.errors import OutcomeUnknown, Unavailable
 from tertulia.storage.group_commit import Committer
 from tertulia.storage.writes import Unit
 
@@ -43,7 +43,7 @@ class FaultyStore:
             raise error
         refused = await self._store.commit(units)
         if error is not None:
-            raise error
+            raise OutcomeUnknown from error
         return refused
 
 

@@ -203,6 +203,70 @@ async def test_a_store_that_fails_for_good_fails_everything_that_waits_and_nothi
         assert await seqs(memory_store) == [1]
 
 
+async def test_a_store_that_works_again_is_noticed_although_nobody_writes(
+    memory_store: SqliteStore, autojump_clock: MockClock
+) -> None:
+    """A server that is not ready gets no requests, so waiting for one would keep it that way."""
+    store = FaultyStore(memory_store)
+    store.broken = Unavailable("The disk is full.")
+    async with writing(store, GroupCommitLimits(patience=1.0)) as journal:
+        with pytest.raises(Unavailable):
+            await journal.write(log_unit(0, message(1)))
+        await trio.sleep(30)
+        assert journal.statistics().failing_since is not None
+        store.broken = None
+        await trio.sleep(2)
+        assert journal.statistics().failing_since is None
+        assert journal.statistics().units == 0
+
+        attempts = len(store.batches)
+        await trio.sleep(30)
+        assert len(store.batches) == attempts, "a store that works is left alone"
+
+
+async def test_a_unit_that_comes_while_the_store_is_watched_is_tried_at_once(
+    memory_store: SqliteStore, autojump_clock: MockClock
+) -> None:
+    store = FaultyStore(memory_store, away(2))
+    async with writing(store, GroupCommitLimits(patience=0.01, min_backoff=0.05, max_backoff=100.0)) as journal:
+        with pytest.raises(Unavailable):
+            await journal.write(log_unit(0, message(1)))
+        began = trio.current_time()
+        await trio.sleep(1)
+        store.errors.clear()
+        await journal.write(log_unit(0, message(1)))
+        assert trio.current_time() - began == 1
+
+
+async def test_published_does_not_wait_for_a_store_that_fails(
+    memory_store: SqliteStore, autojump_clock: MockClock
+) -> None:
+    """Who reads would otherwise wait for a disk that is full."""
+    store = FaultyStore(memory_store, pause=a_second)
+    store.broken = Unavailable("The disk is full.")
+    async with writing(store, GroupCommitLimits(patience=60.0, min_backoff=5.0, max_backoff=5.0)) as journal:
+        journal.submit(log_unit(0, message(1)))
+        await wait_all_tasks_blocked()
+        await journal.published()
+        assert trio.current_time() == 1, "the attempt that was under way, and no more"
+        await journal.published()
+        assert trio.current_time() == 1
+
+
+async def test_published_waits_while_nobody_can_say_what_was_written(
+    memory_store: SqliteStore, autojump_clock: MockClock
+) -> None:
+    """Who read the rows that were written and went live would hear of them a second time."""
+    store = FaultyStore(memory_store, away(2), lose_answers=True)
+    answers = Answers()
+    async with writing(store, GroupCommitLimits(patience=60.0, min_backoff=5.0, max_backoff=5.0)) as journal:
+        journal.submit(answers.of("log", log_unit(0, message(1))))
+        await wait_all_tasks_blocked()
+        assert await seqs(memory_store) == [1]
+        await journal.published()
+        assert answers.heard == [("log", "committed")]
+
+
 async def test_a_lost_answer_is_given_again_and_nothing_is_written_twice(
     memory_store: SqliteStore, autojump_clock: MockClock
 ) -> None:

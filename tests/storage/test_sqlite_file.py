@@ -14,6 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tertulia.engine.errors import TertuliaError, Unavailable
+from tertulia.storage import sqlite_writer
 from tertulia.storage.contracts import ConversationFilter
 from tertulia.storage.file_lock import DatabaseInUse
 from tertulia.storage.migrations.apply import apply_migrations
@@ -21,7 +22,7 @@ from tertulia.storage.open import BadDatabaseUrl, open_store
 from tertulia.storage.records import Conversation
 from tertulia.storage.sqlite import READERS, SqliteStore
 from tertulia.storage.sqlite_connections import Connections, connect
-from tertulia.storage.writes import AmendMessage
+from tertulia.storage.writes import AmendMessage, Unit
 
 from .sample import OURS, T, commit_all, contents, conversation, event, fill, inserting, log_unit, message, writing
 
@@ -46,7 +47,7 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.mark.parametrize(
     ("pragma", "value"),
-    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("secure_delete", 1), ("busy_timeout", 5000)],
+    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("secure_delete", 1), ("busy_timeout", 1000)],
 )
 def test_a_connection_has_the_settings_that_the_promise_rests_on(
     connection: sqlite3.Connection, pragma: str, value: object
@@ -212,6 +213,14 @@ async def test_ids_that_are_reserved_at_the_same_time_are_different(file_url: st
         assert sorted(id for ids in given for id in ids) == list(range(1, 56))
 
 
+def test_a_unit_without_rows_finds_out_whether_the_file_can_be_written(connection: sqlite3.Connection) -> None:
+    apply_migrations(connection)
+    assert sqlite_writer.commit(connection, [Unit(1)]) == {}
+    connection.execute("pragma query_only = on")
+    with pytest.raises(Unavailable):
+        sqlite_writer.commit(connection, [Unit(1)])
+
+
 async def test_a_write_that_sqlite_cannot_do_is_unavailable_and_rolled_back(path: Path) -> None:
     writer = connect(str(path))
     apply_migrations(writer)
@@ -289,7 +298,9 @@ async def test_another_program_s_database_is_left_alone(connection: sqlite3.Conn
     assert connection.execute("select name from sqlite_master").fetchall() == [("recipes",)]
 
 
-@pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:///", "chat.db", "oracle://x", "memory"])
+@pytest.mark.parametrize(
+    "url", ["", "sqlite://", "sqlite:///", "sqlite:///:memory:", "chat.db", "oracle://x", "memory"]
+)
 async def test_a_url_that_names_no_store_is_one_clear_sentence(url: str) -> None:
     with pytest.raises(BadDatabaseUrl, match="names no store; use sqlite:///"):
         async with open_store(url):
@@ -324,3 +335,18 @@ async def test_a_read_leaves_no_snapshot_open_that_would_keep_the_log_from_being
         with closing(sqlite3.connect(path)) as other:
             busy, *_ = other.execute("pragma wal_checkpoint(truncate)").fetchone()
     assert busy == 0
+
+
+async def test_a_look_up_by_key_is_done_in_place_and_waits_in_a_thread_only_for_a_lock(
+    path: Path, file_url: str
+) -> None:
+    async with open_store(file_url) as store:
+        await fill(store)
+        threads_before = threading.active_count()
+        for _ in range(50):
+            assert await store.contact(OURS, 1) is not None
+        assert threading.active_count() == threads_before
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("begin immediate")  # a write transaction of another program does not disturb it
+            assert await store.contact(OURS, 1) is not None
+            other.execute("rollback")

@@ -8,6 +8,7 @@ from typing import Any, cast
 import trio
 
 from tertulia.api.auth import Authenticator
+from tertulia.engine.errors import Unavailable
 from tertulia.storage.contracts import LogRow, Reads
 from tertulia.storage.group_commit import Committer
 from tertulia.storage.writes import Unit
@@ -41,6 +42,17 @@ class Holed(Seam):
     async def log(self, account_id: int, conversation_id: int, *, after: int, limit: int) -> list[LogRow]:
         rows = await self._reads.log(account_id, conversation_id, after=after, limit=limit)
         return [row for row in rows if row.seq != self._missing]
+
+
+class Counted(Seam):
+    """Reads that count the rows of logs."""
+
+    rows = 0
+
+    async def log(self, account_id: int, conversation_id: int, *, after: int, limit: int) -> list[LogRow]:
+        rows: list[LogRow] = await self._reads.log(account_id, conversation_id, after=after, limit=limit)
+        self.rows += len(rows)
+        return rows
 
 
 class Paused(Seam):
@@ -88,6 +100,13 @@ class Lingering:
         refused = await self._committer.commit(units)
         await self.go_on.wait()
         return refused
+
+
+class Away:
+    """Reads of a store that cannot be reached."""
+
+    async def conversation(self, account_id: int, conversation_id: int) -> None:
+        raise Unavailable("The database cannot be read: gone.")
 
 
 class Stuck:

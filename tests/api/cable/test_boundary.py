@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import tracemalloc
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -160,6 +163,46 @@ async def test_a_client_that_sends_more_than_may_wait_is_not_read_until_it_is_do
         assert not client.transport.paused
         contents = [push.data["content"] for push in Subscription(client, ONE).pushes()]
         assert contents == [str(number) for number in range(12)]
+
+
+async def test_a_client_that_sends_more_bytes_than_may_wait_is_not_read_until_it_is_done(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_stage(CableLimits(waiting_bytes=10_000)) as (engine, cable):
+        client = await cable.connect("ana", ANYCABLE)
+        paused = Paused(engine.world.reads)
+        cable.gateway.reads = as_reads(paused)
+        client.send("subscribe", ONE, history={"since": 1, "streams": {}})
+        await client.expect("confirm_subscription")
+        for _ in range(3):
+            assert not client.transport.paused
+            client.send("whisper", ONE, data="x" * 4_000)
+        assert client.transport.paused
+        paused.before.set()
+        paused.after.set()
+        await client.expect("confirm_history")
+        await wait_all_tasks_blocked()
+        assert not client.transport.paused
+
+
+async def test_what_nobody_will_read_is_not_kept_while_it_waits(autojump_clock: MockClock) -> None:
+    """A byte of msgpack can be an empty list, which takes fifty times as much in memory."""
+    async with open_stage() as (engine, cable):
+        client = await cable.connect("visitor 1", ANYCABLE_MSGPACK)
+        cable.gateway.reads = as_reads(Paused(engine.world.reads))
+        client.send("subscribe", ONE, history={"since": 1, "streams": {}})
+        await client.expect("confirm_subscription")
+        bomb = msgspec.msgpack.encode({"command": "whisper", "identifier": ONE, "data": [[]] * 60_000})
+        client.send_raw(bomb)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            client.send_raw(bomb)
+            kept = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert kept < 10_000
 
 
 # Defects.

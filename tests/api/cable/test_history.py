@@ -17,7 +17,7 @@ from tertulia.api.settings import Settings
 from tertulia.api.testing import ANYCABLE, ANYCABLE_MSGPACK, EPOCH, Cable, CableClient, Subscription, identifier_of
 from tertulia.storage.group_commit import Committer
 
-from .seams import Holed, Lingering, Paused, as_reads
+from .seams import Counted, Holed, Lingering, Paused, as_reads
 from .stage import BO, open_stage
 
 ONE = identifier_of("ConversationChannel", id=1)
@@ -159,6 +159,19 @@ async def test_more_rows_than_one_resume_may_need_are_rejected_rather_than_cut(a
         await say(engine, "one", "two", "three", "four", "five")
         assert (await resume(cable, position(engine, 1)))[0] == ["reject_history"]
         assert (await resume(cable, position(engine, 2)))[0] == ["three", "four", "five", "confirm_history"]
+        assert (await resume(cable, {"since": NOW, "streams": {}}))[0] == ["reject_history"]
+
+
+async def test_more_text_than_one_resume_may_need_are_rejected_rather_than_read(autojump_clock: MockClock) -> None:
+    """A visitor can write long messages for hours, and ask for all of them."""
+    settings = Settings(chat=ChatLimits(history_page=2, history_characters=5_000))
+    async with open_stage(settings=settings) as (engine, cable):
+        await say(engine, *("long " * 400 for _ in range(6)))
+        assert (await resume(cable, position(engine, 5)))[0][-1:] == ["confirm_history"]
+        reads = Counted(engine.world.reads)
+        cable.gateway.reads = as_reads(reads)
+        assert (await resume(cable, position(engine, 0)))[0] == ["reject_history"]
+        assert reads.rows == 4
         assert (await resume(cable, {"since": NOW, "streams": {}}))[0] == ["reject_history"]
 
 

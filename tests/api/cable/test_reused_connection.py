@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 import trio
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, RejectConnection, Request, TextMessage
+from wsproto.extensions import PerMessageDeflate
 
 from tests.clients.live_server import LiveServer, live_server
 
@@ -63,7 +64,7 @@ class ProxiedClient:
 
 
 @asynccontextmanager
-async def proxied(tmp_path: Path) -> AsyncIterator[ProxiedClient]:
+async def proxied(tmp_path: Path) -> AsyncGenerator[ProxiedClient]:
     async with live_server(tmp_path) as server:
         with trio.fail_after(20):
             async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
@@ -86,6 +87,16 @@ async def test_it_becomes_a_session_that_subscribes_sends_and_hears(tmp_path: Pa
             '"data":"{\\"action\\":\\"send_message\\",\\"content\\":\\"through a proxy\\"}"}'
         )
         assert "through a proxy" in await client.text()
+
+
+async def test_compression_is_not_agreed_to(tmp_path: Path) -> None:
+    async with proxied(tmp_path) as client:
+        request = Request(host="127.0.0.1", target=client.server.resource("bo"), extensions=[PerMessageDeflate()])
+        await client.stream.send_all(client.websocket.send(request))
+        accepted = await client.event()
+        assert isinstance(accepted, AcceptConnection)
+        assert accepted.extensions == []
+        assert b"sec-websocket-extensions" not in dict(accepted.extra_headers)
 
 
 async def test_a_bad_token_is_told_and_closed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tertulia.api.cable_limits import CableLimits
 from tertulia.api.testing import ANYCABLE, ANYCABLE_MSGPACK, RAILS, CableClient, Rejected, identifier_of
 
-from .seams import Stuck, as_reads
+from .seams import Away, Stuck, as_reads
 from .stage import open_stage
 
 ONE = identifier_of("ConversationChannel", id=1)
@@ -161,6 +161,19 @@ async def test_a_store_that_does_not_answer_in_time_means_rejection(autojump_clo
             await client.subscribe("ConversationChannel", id=1)
         assert trio.current_time() - began == pytest.approx(4)
         assert engine.world.hub.statistics().topics == 0
+
+
+async def test_a_store_that_is_away_is_not_the_client_s_error(autojump_clock: MockClock) -> None:
+    """A dashboard has more subscriptions than a client may make errors."""
+    async with open_stage(CableLimits(errors=20)) as (_, cable):
+        client = await cable.connect("ana")
+        cable.gateway.reads = as_reads(Away())
+        identifiers = [identifier_of("ConversationChannel", id=id) for id in range(1, 31)]
+        for identifier in identifiers:
+            client.send("subscribe", identifier)
+        await wait_all_tasks_blocked()
+        assert [answers(client, identifier) for identifier in identifiers] == [["reject_subscription"]] * 30
+        assert not client.closed
 
 
 async def test_a_connection_that_closes_while_it_subscribes_leaves_nothing_in_the_hub(

@@ -177,6 +177,23 @@ async def test_an_ending_has_its_code_and_ends_one_session_once(
     assert [member.closings for member in house.cable.members] == [1, 1]
 
 
+async def test_a_door_is_empty_when_the_last_connection_has_ended(house: House, autojump_clock: MockClock) -> None:
+    emptied = trio.Event()
+
+    async def wait() -> None:
+        await house.door.emptied()
+        emptied.set()
+
+    async with trio.open_nursery() as nursery:
+        async with house.connect() as client:
+            await client.send_message("hello")
+            await client.get_message()
+            nursery.start_soon(wait)
+            await trio.sleep(1)
+            assert not emptied.is_set()
+        await emptied.wait()
+
+
 async def test_a_paused_connection_reads_nothing_until_it_resumes(house: House, autojump_clock: MockClock) -> None:
     async with house.connect() as client:
         await client.send_message("pause")

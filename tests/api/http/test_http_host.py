@@ -17,7 +17,7 @@ from tertulia.api.http_settings import HttpSettings
 
 from .town import MINE, Town, open_town
 
-PATIENCE = 5.0  # seconds: what has not happened by then does not happen
+PATIENCE = 30.0  # seconds, also for a busy machine: what has not happened by then does not happen
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 HEALTH_AND_CLOSE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -125,10 +125,9 @@ async def test_a_body_that_grows_over_the_limit_is_refused(served: Served) -> No
     ids=["close", "1.0"],
 )
 async def test_a_client_that_asks_for_the_end_gets_it_at_once(served: Served, request_head: bytes) -> None:
-    began = trio.current_time()
+    assert HttpSettings().keep_alive > PATIENCE, "or an idle connection's end could pass for it"
     answer = await conversation(served, request_head)
     assert answer.startswith(b"HTTP/1.1 200")
-    assert trio.current_time() - began < 1
 
 
 async def test_a_connection_that_stays_idle_is_closed(town: Town) -> None:

@@ -17,7 +17,7 @@ from .town import MINE, NORTH, Town, open_town
 
 SETTINGS = Settings(server=ServerSettings(bind="127.0.0.1:0", drain_window=0.01))
 IDENTIFIER = json.dumps({"channel": "ConversationChannel", "id": MINE})
-PATIENCE = 5.0  # seconds
+PATIENCE = 30.0  # seconds, also for a busy machine
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from functools import cache
+from typing import Any
 
 import argon2
 import pytest
+from werkzeug.datastructures import Headers
 
 from tertulia.api.http_settings import HttpSettings
 from tertulia.api.passwords import DECOY
@@ -126,6 +128,18 @@ async def test_without_trusted_proxies_a_forwarded_address_is_not_believed() -> 
             ).status
             for n in range(2)
         ]
+    assert statuses == [401, 429]
+
+
+async def test_what_a_proxy_adds_as_a_header_of_its_own_counts_too() -> None:
+    """HAProxy leaves the caller's X-Forwarded-For as it is and adds another line."""
+    statuses: list[int] = []
+    async with open_town(HttpSettings(sign_in_burst=1, trusted_proxies=1)) as town:
+        for n in range(2):
+            headers = Headers([("X-Forwarded-For", f"10.0.0.{n}"), ("X-Forwarded-For", "192.0.2.7")])
+            client: Any = town.app.test_client()
+            answer = await client.post("/api/v1/auth/sign_in", json=credentials(f"{n}@x.org"), headers=headers)
+            statuses.append(answer.status_code)
     assert statuses == [401, 429]
 
 
