@@ -141,8 +141,8 @@ class GroupCommit:
     async def published(self) -> None:
         """Wait until everything that is durable now has been handed to its actors' callbacks.
 
-        That is the attempt under way, if any. Between two attempts nothing new is durable, so who reads does not wait for
-        a disk that is full; unless the answer to an attempt was lost, and it may be.
+        That is the attempt under way, if any. Between two attempts nothing new is durable, so who reads does not wait
+        for a disk that is full; unless the answer to an attempt was lost, and it may be.
         """
         if self._committing is not None:
             await self._committing.wait()
@@ -228,12 +228,15 @@ class GroupCommit:
     async def _commit(self, batch: list[Unit]) -> dict[int, Exception]:
         deadline = trio.current_time() + self._limits.patience
         delay = self._limits.min_backoff
+        unknown = False
         while True:
-            self._committing = self._committing or trio.Event()
+            if self._committing is None:
+                self._committing = trio.Event()
             try:
                 refused = await self._committer.commit(batch)
             except Unavailable as error:
-                if not isinstance(error, OutcomeUnknown):
+                unknown = unknown or isinstance(error, OutcomeUnknown)
+                if not unknown:
                     self._attempt_ends()
                 self._note_failure()
                 logger.error("the store did not commit %d units: %s", len(batch), error)
