@@ -53,6 +53,8 @@ class HttpStatistics:
     connections: int
 
 
+#: Seconds between two looks for idle connections while the server stops.
+IDLE_INTERVAL = 0.1
 #: Bytes of a WebSocket message on a connection that hypercorn serves: the session has the last word, within this.
 WEBSOCKET_MESSAGE = 1024 * 1024
 
@@ -163,12 +165,13 @@ class HttpHost:
     async def stop(self) -> None:
         """Take no more, close what is idle, let requests under way finish, and after a deadline close all."""
         await self._context.terminated.set()  # hypercorn closes a connection when its response is complete from now on
-        self._close_idle(trio.current_time())
-        if not self.connections:
-            return
         self._quiet = trio.Event()
         with trio.move_on_after(self._settings.shutdown_timeout):
-            await self._quiet.wait()
+            while self.connections:
+                # Again and again: a response that was nearly complete just now leaves an idle connection behind.
+                self._close_idle(trio.current_time())
+                with trio.move_on_after(IDLE_INTERVAL):
+                    await self._quiet.wait()
         for stream in self._live:
             stream.socket.close()
 
