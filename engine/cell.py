@@ -120,7 +120,8 @@ class Cell(Desk):
                 directory.queued -= before - mailbox.size
                 if batch:
                     await self._take_turn(actor, batch, now)
-                await trio.lowlevel.checkpoint()
+                if mailbox.size:  # without more mail it sleeps, and that is a checkpoint too
+                    await trio.lowlevel.checkpoint()
 
     async def _take_turn(self, actor: Actor[Any], batch: list[Envelope], now: float) -> None:
         self._turn = batch
