@@ -7,8 +7,6 @@ instead of the reactor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import trio
 from hypercorn.typing import (
     ASGIFramework,
@@ -108,7 +106,7 @@ class _AsgiSocket:
 
 
 def _request_of(scope: WebsocketScope) -> UpgradeRequest:
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in _pairs(scope["headers"])}
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     client = scope["client"]
     return UpgradeRequest(
         path=scope["path"],
@@ -117,7 +115,3 @@ def _request_of(scope: WebsocketScope) -> UpgradeRequest:
         subprotocols=tuple(scope["subprotocols"]),
         client=client[0] if client else "",
     )
-
-
-def _pairs(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
-    return ((bytes(name), bytes(value)) for name, value in headers)
