@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from .group_commit import Committer
 from .records import (
     Account,
     AccountEventRow,
@@ -28,7 +29,7 @@ from .records import (
 )
 from .writes import Unit
 
-__all__ = ["AccountEventRow", "AccountRecords", "EventRow", "Journal", "LogRow", "MessageRow", "Reads"]
+__all__ = ["AccountEventRow", "AccountRecords", "EventRow", "Journal", "LogRow", "MessageRow", "Reads", "Store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,4 +193,12 @@ class Reads(Protocol):
         self, account_id: int, *, after: int | None = None, since: int | None = None, limit: int = 1000
     ) -> Sequence[AccountEventRow]:
         """The account's own events after a seq, or at and after an instant (milliseconds), by seq."""
+        ...
+
+
+class Store(Reads, Committer, Protocol):
+    """A whole store: what `open.open_store` opens."""
+
+    async def new_epoch(self) -> str:
+        """Begin another generation, after a backup was restored; returns its name."""
         ...

@@ -11,8 +11,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tertulia.engine.errors import Conflict, Draining, Overloaded, StaleWrite, Unavailable
+from tertulia.storage.contracts import Store
 from tertulia.storage.group_commit import Committer, GroupCommit, GroupCommitLimits
-from tertulia.storage.sqlite import SqliteStore
 from tertulia.storage.writes import Unit
 
 from .faulty import FaultyStore, away
@@ -50,15 +50,13 @@ class Answers:
 # Batches
 
 
-async def test_what_was_written_is_durable_when_write_returns(
-    memory_store: SqliteStore, autojump_clock: MockClock
-) -> None:
+async def test_what_was_written_is_durable_when_write_returns(memory_store: Store, autojump_clock: MockClock) -> None:
     async with writing(memory_store) as journal:
         await journal.write(log_unit(0, message(1)))
         assert await contents(memory_store) == ["hello"]
 
 
-async def test_write_raises_why_a_unit_was_refused(memory_store: SqliteStore, autojump_clock: MockClock) -> None:
+async def test_write_raises_why_a_unit_was_refused(memory_store: Store, autojump_clock: MockClock) -> None:
     async with writing(memory_store) as journal:
         with pytest.raises(StaleWrite):
             await journal.write(log_unit(7, message(8)))
@@ -66,7 +64,7 @@ async def test_write_raises_why_a_unit_was_refused(memory_store: SqliteStore, au
             await journal.write(inserting(contact(9, email="c1@example.com")))
 
 
-async def test_a_batch_collects_while_another_commits(memory_store: SqliteStore, autojump_clock: MockClock) -> None:
+async def test_a_batch_collects_while_another_commits(memory_store: Store, autojump_clock: MockClock) -> None:
     store = FaultyStore(memory_store, pause=a_second)
     answers = Answers()
     async with writing(store) as journal:
@@ -84,7 +82,7 @@ async def test_a_batch_collects_while_another_commits(memory_store: SqliteStore,
 
 
 async def test_a_batch_is_bounded_in_rows_and_no_unit_is_divided(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     store = FaultyStore(memory_store)
     async with writing(store, GroupCommitLimits(rows_per_commit=4)) as journal:
@@ -95,7 +93,7 @@ async def test_a_batch_is_bounded_in_rows_and_no_unit_is_divided(
     assert await seqs(memory_store) == list(range(1, 16))
 
 
-async def test_a_unit_without_rows_still_counts(memory_store: SqliteStore, autojump_clock: MockClock) -> None:
+async def test_a_unit_without_rows_still_counts(memory_store: Store, autojump_clock: MockClock) -> None:
     async with writing(FaultyStore(memory_store, pause=a_second), GroupCommitLimits(waiting_rows=3)) as journal:
         for _ in range(3):
             journal.submit(log_unit(0, status="open"))
@@ -103,9 +101,7 @@ async def test_a_unit_without_rows_still_counts(memory_store: SqliteStore, autoj
             journal.submit(log_unit(0, status="open"))
 
 
-async def test_too_much_in_wait_is_overload_until_it_is_written(
-    memory_store: SqliteStore, autojump_clock: MockClock
-) -> None:
+async def test_too_much_in_wait_is_overload_until_it_is_written(memory_store: Store, autojump_clock: MockClock) -> None:
     async with writing(FaultyStore(memory_store, pause=a_second), GroupCommitLimits(waiting_rows=10)) as journal:
         for n in range(10):
             journal.submit(log_unit(n, message(n + 1)))
@@ -116,9 +112,7 @@ async def test_too_much_in_wait_is_overload_until_it_is_written(
         assert journal.statistics().waiting == 1
 
 
-async def test_refusals_are_told_in_the_order_of_submission(
-    memory_store: SqliteStore, autojump_clock: MockClock
-) -> None:
+async def test_refusals_are_told_in_the_order_of_submission(memory_store: Store, autojump_clock: MockClock) -> None:
     answers = Answers()
     async with writing(memory_store) as journal:
         journal.submit(answers.of("a", log_unit(0, message(1))))
@@ -129,7 +123,7 @@ async def test_refusals_are_told_in_the_order_of_submission(
 
 
 async def test_published_waits_for_the_callbacks_of_what_is_being_committed(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     answers = Answers()
     async with writing(FaultyStore(memory_store, pause=a_second)) as journal:
@@ -140,9 +134,7 @@ async def test_published_waits_for_the_callbacks_of_what_is_being_committed(
         assert answers.heard == [("a", "committed")]
 
 
-async def test_a_caller_that_is_cancelled_takes_nothing_back(
-    memory_store: SqliteStore, autojump_clock: MockClock
-) -> None:
+async def test_a_caller_that_is_cancelled_takes_nothing_back(memory_store: Store, autojump_clock: MockClock) -> None:
     async with writing(FaultyStore(memory_store, pause=a_second)) as journal:
         with trio.move_on_after(0.5):
             await journal.write(log_unit(0, message(1)))
@@ -150,7 +142,7 @@ async def test_a_caller_that_is_cancelled_takes_nothing_back(
         assert await seqs(memory_store) == [1]
 
 
-async def test_statistics_count_what_happened(memory_store: SqliteStore, autojump_clock: MockClock) -> None:
+async def test_statistics_count_what_happened(memory_store: Store, autojump_clock: MockClock) -> None:
     async with writing(FaultyStore(memory_store, away(1))) as journal:
         await journal.write(log_unit(0, message(1), message(2)))
         with pytest.raises(StaleWrite):
@@ -168,9 +160,7 @@ def test_a_limit_that_is_not_positive_is_refused(limits: dict[str, int]) -> None
 # The store fails
 
 
-async def test_a_failing_store_is_tried_again_until_it_succeeds(
-    memory_store: SqliteStore, autojump_clock: MockClock
-) -> None:
+async def test_a_failing_store_is_tried_again_until_it_succeeds(memory_store: Store, autojump_clock: MockClock) -> None:
     store = FaultyStore(memory_store, away(4))
     async with writing(store) as journal:
         began = trio.current_time()
@@ -182,7 +172,7 @@ async def test_a_failing_store_is_tried_again_until_it_succeeds(
 
 
 async def test_a_store_that_fails_for_good_fails_everything_that_waits_and_nothing_was_written(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     store = FaultyStore(memory_store)
     store.broken = Unavailable("The disk is full.")
@@ -204,7 +194,7 @@ async def test_a_store_that_fails_for_good_fails_everything_that_waits_and_nothi
 
 
 async def test_a_store_that_works_again_is_noticed_although_nobody_writes(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     """A server that is not ready gets no requests, so waiting for one would keep it that way."""
     store = FaultyStore(memory_store)
@@ -225,7 +215,7 @@ async def test_a_store_that_works_again_is_noticed_although_nobody_writes(
 
 
 async def test_a_unit_that_comes_while_the_store_is_watched_is_tried_at_once(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     store = FaultyStore(memory_store, away(2))
     async with writing(store, GroupCommitLimits(patience=0.01, min_backoff=0.05, max_backoff=100.0)) as journal:
@@ -238,9 +228,7 @@ async def test_a_unit_that_comes_while_the_store_is_watched_is_tried_at_once(
         assert trio.current_time() - began == 1
 
 
-async def test_published_does_not_wait_for_a_store_that_fails(
-    memory_store: SqliteStore, autojump_clock: MockClock
-) -> None:
+async def test_published_does_not_wait_for_a_store_that_fails(memory_store: Store, autojump_clock: MockClock) -> None:
     """Who reads would otherwise wait for a disk that is full."""
     store = FaultyStore(memory_store, pause=a_second)
     store.broken = Unavailable("The disk is full.")
@@ -254,7 +242,7 @@ async def test_published_does_not_wait_for_a_store_that_fails(
 
 
 async def test_published_waits_while_nobody_can_say_what_was_written(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     """Who read the rows that were written and went live would hear of them a second time."""
     store = FaultyStore(memory_store, away(2), lose_answers=True)
@@ -268,7 +256,7 @@ async def test_published_waits_while_nobody_can_say_what_was_written(
 
 
 async def test_a_lost_answer_is_given_again_and_nothing_is_written_twice(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     """The second unit has no fence that would notice, and the third was refused the first time."""
     store = FaultyStore(memory_store, away(2), lose_answers=True)
@@ -284,7 +272,7 @@ async def test_a_lost_answer_is_given_again_and_nothing_is_written_twice(
 
 
 async def test_an_answer_that_is_lost_for_good_is_unavailable_and_a_repeated_send_is_recognized(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     store = FaultyStore(memory_store, away(99), lose_answers=True)
     async with writing(store, GroupCommitLimits(patience=1.0)) as journal:
@@ -298,7 +286,7 @@ async def test_an_answer_that_is_lost_for_good_is_unavailable_and_a_repeated_sen
 
 
 async def test_an_error_that_no_store_should_raise_fails_its_batch_and_the_next_is_written(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     async with writing(FaultyStore(memory_store, [KeyError("oops")])) as journal:
         with pytest.raises(Unavailable):
@@ -308,7 +296,7 @@ async def test_an_error_that_no_store_should_raise_fails_its_batch_and_the_next_
 
 
 async def test_such_errors_too_often_end_the_writer_and_nobody_is_left_waiting(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     store = FaultyStore(memory_store)
     store.broken = KeyError("oops")
@@ -332,9 +320,7 @@ async def test_such_errors_too_often_end_the_writer_and_nobody_is_left_waiting(
     assert sorted(failures) == ["Draining"] * 2 + ["Unavailable"] * 4
 
 
-async def test_errors_that_are_far_apart_do_not_end_the_writer(
-    memory_store: SqliteStore, autojump_clock: MockClock
-) -> None:
+async def test_errors_that_are_far_apart_do_not_end_the_writer(memory_store: Store, autojump_clock: MockClock) -> None:
     store = FaultyStore(memory_store)
     async with writing(store, GroupCommitLimits(max_errors=1, error_period=5.0)) as journal:
         for _ in range(4):
@@ -346,7 +332,7 @@ async def test_errors_that_are_far_apart_do_not_end_the_writer(
 
 
 async def test_a_callback_that_raises_costs_nobody_else_anything(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     def raises(*_: object) -> None:
         raise RuntimeError("a bug in an actor")
@@ -370,7 +356,7 @@ async def test_a_callback_that_raises_costs_nobody_else_anything(
 
 
 async def test_close_takes_no_more_and_fails_what_was_not_given_to_the_store(
-    memory_store: SqliteStore, autojump_clock: MockClock
+    memory_store: Store, autojump_clock: MockClock
 ) -> None:
     answers = Answers()
     async with writing(FaultyStore(memory_store, pause=a_second)) as journal:
@@ -387,9 +373,7 @@ async def test_close_takes_no_more_and_fails_what_was_not_given_to_the_store(
     assert journal.statistics().waiting == 0
 
 
-async def test_drain_writes_what_was_taken_and_takes_no_more(
-    memory_store: SqliteStore, autojump_clock: MockClock
-) -> None:
+async def test_drain_writes_what_was_taken_and_takes_no_more(memory_store: Store, autojump_clock: MockClock) -> None:
     answers = Answers()
     async with writing(FaultyStore(memory_store, pause=a_second), GroupCommitLimits(rows_per_commit=1)) as journal:
         for n in range(3):
@@ -402,7 +386,7 @@ async def test_drain_writes_what_was_taken_and_takes_no_more(
         assert answers.heard == [(str(n), "committed") for n in range(3)]
 
 
-async def test_drain_of_an_idle_writer_returns_at_once(memory_store: SqliteStore, autojump_clock: MockClock) -> None:
+async def test_drain_of_an_idle_writer_returns_at_once(memory_store: Store, autojump_clock: MockClock) -> None:
     async with writing(memory_store) as journal:
         await wait_all_tasks_blocked()
         await journal.drain()
@@ -410,7 +394,7 @@ async def test_drain_of_an_idle_writer_returns_at_once(memory_store: SqliteStore
 
 @pytest.mark.parametrize("errors", [[], away(9)], ids=["committing", "backing off"])
 async def test_a_writer_that_is_cancelled_leaves_nobody_waiting(
-    memory_store: SqliteStore, autojump_clock: MockClock, errors: list[Exception | None]
+    memory_store: Store, autojump_clock: MockClock, errors: list[Exception | None]
 ) -> None:
     answers = Answers()
     journal = GroupCommit(

@@ -8,8 +8,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tertulia.storage.contracts import ConversationFilter, Reads
-from tertulia.storage.sqlite import SqliteStore
+from tertulia.storage.contracts import ConversationFilter, Reads, Store
 from tertulia.storage.writes import Unit
 
 from .sample import OURS, THEIRS, account_event, commit_all, event, log_unit, message
@@ -62,14 +61,14 @@ def test_every_method_with_an_account_takes_it_first() -> None:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-async def test_another_account_finds_nothing(store: SqliteStore, case: Case) -> None:
+async def test_another_account_finds_nothing(store: Store, case: Case) -> None:
     unit = Unit(OURS, account_log=True, new_seq=1, account_events=[account_event(1)])
     await commit_all(store, log_unit(0, message(1, client_id="a"), event(2)), unit)
     assert await case(store, OURS), "the case must find something, or it shows nothing"
     assert not await case(store, THEIRS)
 
 
-async def test_an_account_s_records_are_its_own(store: SqliteStore) -> None:
+async def test_an_account_s_records_are_its_own(store: Store) -> None:
     found = await store.account(THEIRS)
     assert found is not None
     assert [box.account_id for box in found.inboxes] == [THEIRS]
