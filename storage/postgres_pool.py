@@ -6,6 +6,7 @@ that is away is tried again with back-off until the caller's time is over.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +18,8 @@ import trio
 from ..engine.errors import TertuliaError, Unavailable
 from .bridge import Bridge
 from .postgres_limits import PostgresLimits
+
+logger = logging.getLogger("tertulia.postgres")
 
 
 @dataclass(slots=True)
@@ -90,7 +93,9 @@ class Pool:
                 self._free.release()
                 raise
         if last_error is not None:
-            raise Unavailable(last_error.detail) from last_error
+            # Callers may be visitors: where the server is, and why it refuses, is for the log.
+            logger.warning("%s", last_error.detail)
+            raise Unavailable("The database cannot be reached now; try again later.") from last_error
         raise Unavailable("The database is busy: no connection was free in time.")
 
     def _give_back(self, lease: Lease, *, broken: bool = False) -> None:
