@@ -1,8 +1,8 @@
-"""HTTP connections. In: accepted sockets from `front_door`, unread. Next hop: hypercorn, then `http`.
+"""HTTP connections. In: accepted sockets from `front_door`, unread. Next hop: `http_connection`, then hypercorn.
 
-hypercorn has no listener here: each socket gets a `TCPServer` of its own, which ends with its connection. What
-hypercorn leaves to others is done here: idle connections are closed, a client that breaks its connection's code harms
-no other, and a client that does not read cannot hold the server when it stops.
+hypercorn has no listener here: each socket gets a server of its own, which ends with its connection. What hypercorn
+leaves to others is done here: idle connections are closed, a client that breaks its connection's code harms no other,
+and a client that does not read cannot hold the server when it stops.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from socket import socket
-from typing import Any, cast
+from typing import cast
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import TrioSingleTask, WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState, TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from quart_trio import QuartTrio
 
 from ..engine.handshake import refusal
 from ..engine.supervisor import crash_of
 from .http_body import BoundBody
+from .http_connection import HttpConnection, Idle
 from .http_exchange import CompleteBeforeDisconnect
 from .http_settings import HttpSettings
 from .metrics import METRICS, Metrics
@@ -34,18 +34,6 @@ from .metrics import METRICS, Metrics
 logger = logging.getLogger("tertulia.http")
 
 MAX_SWEEP_INTERVAL = 1.0  # seconds: an idle connection lives at most this much longer than it is allowed to
-
-
-class _Idle(TrioSingleTask):
-    """Since when a connection waits for a request. hypercorn's own starts and cancels a task for each request."""
-
-    since: float | None = None
-
-    async def restart(self, task_group: TaskGroup, action: Callable[..., Any]) -> None:
-        self.since = trio.current_time()
-
-    async def stop(self) -> None:
-        self.since = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +68,7 @@ class HttpHost:
         self._context = WorkerContext(None)
         self._state: LifespanState = {}
         self._nursery: trio.Nursery | None = None
-        self._live: dict[trio.SocketStream, _Idle] = {}
+        self._live: dict[trio.SocketStream, Idle] = {}
         self._quiet: trio.Event | None = None  # while stopping: set when the last connection is gone
         self.connections = 0
 
@@ -101,9 +89,9 @@ class HttpHost:
             self._bound_waiting_for_acknowledgement(sock)
             stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
             state = ConnectionState(self._state.copy())
-            server = TCPServer(self._app, self._config, self._context, state, cast("trio.SSLStream[Any]", stream))
-            server.idle_task = self._live[stream] = _Idle()
-            await server
+            connection = HttpConnection(self._app, self._config, self._context, state, stream)
+            self._live[stream] = connection.idle
+            await connection
         except BaseException as error:
             crash = crash_of(error)
             if crash is None:

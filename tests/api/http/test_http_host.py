@@ -1,6 +1,7 @@
 """A real server socket: hypercorn behind `HttpHost`, with httpx and with bare sockets as clients."""
 
 import socket as sockets
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tertulia.api.http_settings import HttpSettings
 from .town import MINE, Town, open_town
 
 PATIENCE = 30.0  # seconds, also for a busy machine: what has not happened by then does not happen
+SOON = 5.0  # seconds: half of what stopping waits for the requests under way
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 HEALTH_AND_CLOSE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -223,6 +225,44 @@ async def test_stopping_lets_a_request_under_way_finish(town: Town) -> None:
             await trio.testing.wait_all_tasks_blocked()
             go_on.set()
         assert (await everything(stream)).endswith(b"done")
+
+
+async def test_stopping_does_not_wait_for_a_client_that_has_sent_its_next_request_already(town: Town) -> None:
+    entered, go_on = trio.Event(), trio.Event()
+    add_slow_route(town.app, entered, go_on)
+    async with serve(town.app) as served, await served.connect() as stream:
+        await stream.send_all(SLOW + HEALTH)
+        await entered.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(served.host.stop)
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+            answers = await everything(stream)
+            with trio.fail_after(SOON):
+                while served.host.connections:
+                    await trio.lowlevel.checkpoint()
+        assert answers.endswith(b"done"), "the next request is not begun any more"
+
+
+async def test_a_client_that_resets_with_its_next_request_sent_is_let_go_of(town: Town) -> None:
+    entered, go_on = trio.Event(), trio.Event()
+    add_slow_route(town.app, entered, go_on)
+    async with serve(town.app) as served:
+        stream = await served.connect()
+        await stream.send_all(SLOW + HEALTH)
+        await entered.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        reset(stream)
+        go_on.set()
+        with trio.fail_after(SOON):
+            while served.host.connections:
+                await trio.lowlevel.checkpoint()
+
+
+def reset(stream: trio.SocketStream) -> None:
+    """Close so that the other side's next write fails."""
+    stream.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
 
 
 async def test_stopping_does_not_wait_for_ever(town: Town) -> None:
