@@ -100,6 +100,10 @@ class AccessBook:
         #: Called after every change of an account's access, with that access.
         self.listeners: list[Callable[[AccountAccess], Any]] = []
 
+    def in_use(self) -> list[int]:
+        """The accounts whose access somebody uses now."""
+        return list(self._known)
+
     def known(self, account_id: int) -> AccountAccess | None:
         return self._known.get(account_id)
 

@@ -22,6 +22,9 @@ Presentness: TypeAlias = Literal["online", "offline"]
 class Presence:
     """The connected people of all accounts of one engine."""
 
+    #: Whether people can be present who are connected elsewhere; see `shared_presence`.
+    is_shared = False
+
     def __init__(self, hub: Hub[Event], wall_clock: WallClock, grace: float) -> None:
         self._hub = hub
         self._wall_clock = wall_clock
@@ -40,7 +43,7 @@ class Presence:
         people[person] = people.get(person, 0) + 1
         self._leaving.pop((principal.account_id, person), None)
         if not known:
-            self._publish(principal.account_id, person, "online")
+            self._changed(principal.account_id, person, "online")
 
     def left(self, principal: Principal) -> None:
         """A connection that had joined is closed."""
@@ -54,13 +57,17 @@ class Presence:
             self._wake.set()
 
     def snapshot(self, account_id: int) -> list[Event]:
-        """Who is online now, for a member that begins to listen."""
+        """Who is online here now, for a member that begins to listen."""
         return [self._event(account_id, person, "online") for person in self._connections.get(account_id, ())]
+
+    async def elsewhere(self, account_id: int) -> list[Event]:
+        """Who is online on other nodes only."""
+        return []
 
     async def run(self) -> None:
         """Announce departures until cancelled."""
         while True:
-            if not self._leaving:
+            while not self._leaving:  # whoever left may be back before this task runs
                 self._wake = trio.Event()
                 await self._wake.wait()
             (account_id, person), until = next(iter(self._leaving.items()))
@@ -72,7 +79,11 @@ class Presence:
             del people[person]
             if not people:
                 del self._connections[account_id]
-            self._publish(account_id, person, "offline")
+            self._changed(account_id, person, "offline")
+
+    def _changed(self, account_id: int, person: Person, status: Presentness) -> None:
+        """Somebody has come to this engine, or gone from it."""
+        self._publish(account_id, person, status)
 
     def _publish(self, account_id: int, person: Person, status: Presentness) -> None:
         self._hub.publish(account_stream(account_id), [self._event(account_id, person, status)], ephemeral=True)

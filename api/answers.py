@@ -13,7 +13,7 @@ import msgspec
 from quart import Response
 
 from .problems import CONTENT_TYPE as PROBLEM
-from .problems import problem_of
+from .problems import Problem, problem_of
 
 JSON = "application/json"
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -59,7 +59,10 @@ def respond(result: Any, status: int) -> Response:
 
 
 def respond_to_error(error: Exception) -> Response:
-    problem, headers = problem_of(error)
+    return respond_to_problem(*problem_of(error))
+
+
+def respond_to_problem(problem: Problem, headers: Mapping[str, str]) -> Response:
     return _response(_encode(problem), problem.status, PROBLEM, headers)
 
 

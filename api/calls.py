@@ -47,10 +47,14 @@ class Api:
         self.authenticator = authenticator
         self.settings = settings
         self.passwords = Passwords(settings.passwords_at_once)
-        keys = settings.remembered_addresses
-        self.sign_ins_by_address = RateLimit(settings.sign_in_rate, settings.sign_in_burst, keys)
-        self.sign_ins_by_email = RateLimit(settings.sign_in_rate, settings.sign_in_burst, keys)
-        self.visitor_sessions = RateLimit(settings.visitor_session_rate, settings.visitor_session_burst, keys)
+        self.sign_ins_by_address = self._limit("sign-in-address", settings.sign_in_rate, settings.sign_in_burst)
+        self.sign_ins_by_email = self._limit("sign-in-email", settings.sign_in_rate, settings.sign_in_burst)
+        self.visitor_sessions = self._limit(
+            "visitor-session", settings.visitor_session_rate, settings.visitor_session_burst
+        )
+
+    def _limit(self, name: str, rate: float, burst: float) -> RateLimit:
+        return RateLimit(rate, burst, self.settings.remembered_addresses, name=name, bus=self.engine.bus)
 
     @property
     def world(self) -> Collaborators:

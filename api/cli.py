@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import getpass
 import json
 import logging
 import os
-import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -20,43 +18,34 @@ import trio
 from ..actors import times
 from ..engine.errors import TertuliaError
 from ..engine.hosting import open_shielded_nursery
+from ..storage.contracts import Store
 from ..storage.group_commit import GroupCommit
 from ..storage.open import open_store
-from ..storage.sqlite import SqliteStore
 from . import demo as demo_account
-from .engine import open_engine
 from .first_account import make_account
-from .memory import give_memory_back, run_on_returning_allocator
-from .server import open_server
-from .settings import Settings, settings_from, variables
-
-#: Generation 0 is collected after so many new objects. Requests leave little garbage that needs the collector, and each
-#: run of it walks the live objects: with thousands of connections the default of 700 costs more than it frees.
-GC_THRESHOLDS = (50_000, 20, 50)
+from .memory import run_on_returning_allocator, with_returning_allocator
+from .serving import Parent, allow_many_files, known_error, serve, serve_as_worker
+from .settings import Settings, check_nodes, settings_from, shown, variables
+from .workers import serve_with_workers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, 1 where it failed, 2 where it was asked wrongly."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    process = "" if getattr(options, "parent", None) is None else "%(process)d "
+    log_format = f"%(asctime)s {process}%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=options.log_level.upper(), format=log_format)
     try:
         return int(options.run(options, os.environ))
     except TertuliaError as error:
         print(f"tertulia: {error.detail}", file=sys.stderr)
         return 2
     except BaseExceptionGroup as group:
-        known = group.subgroup(TertuliaError)
+        known = known_error(group)
         if known is None:
             raise
-        print(f"tertulia: {_one_of(known)}", file=sys.stderr)
+        print(f"tertulia: {known.detail}", file=sys.stderr)
         return 1
-
-
-def _one_of(group: BaseExceptionGroup[TertuliaError]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,16 +58,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-level", default="warning", choices=("debug", "info", "warning", "error"), help="default: warning"
     )
+    named = "TERTULIA_DATABASE" not in os.environ  # what changes a database takes none by default
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve HTTP and /cable on one port", description=_serve.__doc__)
     serve.add_argument("--bind", metavar="HOST:PORT", help="default: 127.0.0.1:8000; port 0 takes a free one")
-    serve.add_argument("--database", metavar="URL", help="default: sqlite:///tertulia.db")
+    serve.add_argument(
+        "--database", metavar="URL", help="sqlite:///file.db or postgresql://...; default: sqlite:///tertulia.db"
+    )
+    serve.add_argument("--redis", metavar="URL", help="what connects nodes that share a PostgreSQL database")
+    serve.add_argument(
+        "--workers", metavar="N", type=_workers, help="processes that share the port; `auto`: one for each processor"
+    )
+    serve.add_argument("--parent", metavar="FD", type=int, help=argparse.SUPPRESS)
     serve.add_argument("--demo", action="store_true", help="fill the database with a demo account first")
     serve.set_defaults(run=_serve)
 
     demo = commands.add_parser("demo", help="fill a database with a demo account", description=_demo.__doc__)
-    demo.add_argument("--database", metavar="URL", required=True)
+    demo.add_argument("--database", metavar="URL", required=named)
     demo.add_argument("--conversations", metavar="N", type=_count, default=demo_account.DEFAULT_CONVERSATIONS)
     demo.add_argument("--json", action="store_true", help="print people, ids and tokens as JSON")
     demo.set_defaults(run=_demo)
@@ -86,14 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     account = commands.add_parser(
         "account", help="make an account with its administrator", description=_account.__doc__
     )
-    account.add_argument("--database", metavar="URL", required=True)
+    account.add_argument("--database", metavar="URL", required=named)
     account.add_argument("--name", required=True, help="the account's name")
     account.add_argument("--email", required=True, help="the administrator's e-mail")
     account.add_argument("--user-name", help="the administrator's name (default: what stands before the @)")
     account.set_defaults(run=_account)
 
     migrate = commands.add_parser("migrate", help="bring a database's schema up to date", description=_migrate.__doc__)
-    migrate.add_argument("--database", metavar="URL", required=True)
+    migrate.add_argument("--database", metavar="URL", required=named)
     migrate.add_argument("--new-epoch", action="store_true", help="after restoring a backup: void clients' positions")
     migrate.set_defaults(run=_migrate)
 
@@ -109,59 +106,55 @@ def _count(text: str) -> int:
     return number
 
 
+def _workers(text: str) -> int:
+    if text != "auto":
+        return _count(text)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _serve(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    """Serve until SIGINT or SIGTERM, then finish what is under way, tell clients to reconnect, and exit with 0."""
-    settings = settings_from(environment, bind=options.bind, database=options.database)
+    """Serve until SIGINT or SIGTERM, then finish what is under way, tell clients to reconnect, and exit with 0.
+
+    With several workers, SIGHUP replaces them one after the other.
+    """
+    settings = settings_from(
+        environment, bind=options.bind, database=options.database, redis=options.redis, workers=options.workers
+    )
+    check_nodes(settings.server)
+    if options.parent is None and settings.server.workers > 1:
+        return _serve_with_workers(settings, environment, demo=options.demo)
     run_on_returning_allocator()
-    _allow_many_files()
-    trio.run(_serving, settings, options.demo, restrict_keyboard_interrupt_to_checkpoints=True)
+    allow_many_files()
+    if options.parent is not None:
+        return serve_as_worker(settings, Parent(options.parent), demo=options.demo)
+    serve(settings, demo=options.demo)
     return 0
 
 
-async def _serving(settings: Settings, demo: bool) -> None:
-    # A process manager may send SIGTERM more than once; a person who presses Ctrl-C again means it.
-    with trio.open_signal_receiver(signal.SIGTERM) as terminations:
-        async with open_engine(settings.server.database, settings) as engine:
-            world, filled = engine.world, None
-            if demo:
-                filled = await demo_account.fill(world.reads, world.journal, world.wall_clock())
-                _print_demo(filled)
-            async with open_server(engine, settings, demo=filled) as server, trio.open_nursery() as nursery:
-                nursery.start_soon(give_memory_back, engine.directory)
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(*GC_THRESHOLDS)
-                if filled is not None:
-                    print(f"# both sides of a chat: {server.url}/demo")
-                print(f"tertulia accepts connections on {server.url} (cable: {settings.server.cable_path})", flush=True)
-                with trio.open_signal_receiver(signal.SIGINT) as interrupts:
-                    await _first_of_both(terminations, interrupts)
-                nursery.cancel_scope.cancel()
+def _serve_with_workers(settings: Settings, environment: Mapping[str, str], *, demo: bool) -> int:
+    filled = _fill(settings) if demo else None
+    if filled is not None:
+        print(demo_account.sheet(filled))
+
+    def accepting(url: str) -> None:
+        if filled is not None:
+            print(f"# both sides of a chat: {url}/demo")
+        server = settings.server
+        print(
+            f"tertulia accepts connections on {url} with {server.workers} workers (cable: {server.cable_path})",
+            flush=True,
+        )
+
+    command = [sys.executable, *sys.orig_argv[1:]]
+    return serve_with_workers(settings, command, with_returning_allocator(environment), accepting)
 
 
-async def _first_of_both(*sources: AsyncIterator[int]) -> None:
-    async with trio.open_nursery() as nursery:
+def _fill(settings: Settings, conversations: int | None = None) -> dict[str, Any]:
+    async def fill() -> dict[str, Any]:
+        async with _open_journal(settings) as (store, journal):
+            return await demo_account.fill(store, journal, times.now(), conversations)
 
-        async def wait_for(source: AsyncIterator[int]) -> None:
-            await anext(source)
-            nursery.cancel_scope.cancel()
-
-        for source in sources:
-            nursery.start_soon(wait_for, source)
-
-
-def _allow_many_files() -> None:
-    """A connection is a file: raise the soft limit to what the system allows."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # macOS names a hard limit that it does not grant
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 10_240), hard))
+    return trio.run(fill)
 
 
 def _demo(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -171,16 +164,8 @@ def _demo(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     The same N twice changes nothing and prints the same.
     """
     settings = settings_from(environment, database=options.database)
-
-    async def fill() -> None:
-        async with _open_journal(settings) as (store, journal):
-            filled = await demo_account.fill(store, journal, times.now(), options.conversations)
-        if options.json:
-            print(json.dumps(filled))
-        else:
-            _print_demo(filled)
-
-    trio.run(fill)
+    filled = _fill(settings, options.conversations)
+    print(json.dumps(filled) if options.json else demo_account.sheet(filled))
     return 0
 
 
@@ -204,25 +189,23 @@ def _account(options: argparse.Namespace, environment: Mapping[str, str]) -> int
 
 
 @asynccontextmanager
-async def _open_journal(settings: Settings) -> AsyncGenerator[tuple[SqliteStore, GroupCommit]]:
+async def _open_store(settings: Settings) -> AsyncGenerator[Store]:
+    """The store; an error that keeps it from opening comes alone, whatever tasks it passed."""
+    async with AsyncExitStack() as stack:
+        try:
+            store = await stack.enter_async_context(open_store(settings.server.database, settings.postgres))
+        except BaseExceptionGroup as group:
+            raise known_error(group) or group from None
+        yield store
+
+
+@asynccontextmanager
+async def _open_journal(settings: Settings) -> AsyncGenerator[tuple[Store, GroupCommit]]:
     """A store and its writer, without an engine."""
-    async with open_store(settings.server.database) as store, open_shielded_nursery() as nursery:
+    async with _open_store(settings) as store, open_shielded_nursery() as nursery:
         journal = GroupCommit(store, settings.group_commit)
         nursery.start_soon(journal.run)
         yield store, journal
-
-
-def _print_demo(filled: Mapping[str, Any]) -> None:
-    users, contacts = filled["users"], filled["contacts"]
-    print(f"# demo account {filled['account_id']}, inbox {filled['inbox_id']}, password {demo_account.PASSWORD!r}")
-    for user in users:
-        print(f"# {user['role']:<13} {user['email']:<19} {user['token']}")
-    print(
-        f"# contacts {contacts[0]['id']} to {contacts[-1]['id']}, each with a conversation; --json prints their tokens"
-    )
-    print("# an agent and the visitor of the first conversation, for another terminal:")
-    print(f"export TOKEN={users[1]['token']}")
-    print(f"export VISITOR_TOKEN={contacts[0]['token']}", flush=True)
 
 
 def _migrate(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -230,10 +213,10 @@ def _migrate(options: argparse.Namespace, environment: Mapping[str, str]) -> int
     settings = settings_from(environment, database=options.database)
 
     async def migrate() -> None:
-        async with open_store(settings.server.database) as store:
+        async with _open_store(settings) as store:
             if options.new_epoch:
                 await store.new_epoch()
-            print(f"{settings.server.database} is up to date (epoch {await store.epoch()})")
+            print(f"{shown(settings.server.database)} is up to date (epoch {await store.epoch()})")
 
     trio.run(migrate)
     return 0
@@ -243,7 +226,8 @@ def _settings(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Print every setting with the value that it has in this environment."""
     settings = settings_from(environment)
     for name, (section, item) in variables().items():
-        print(f"{name}={getattr(getattr(settings, section), item)}")
+        value = getattr(getattr(settings, section), item)
+        print(f"{name}={shown(value) if isinstance(value, str) else value}")
     return 0
 
 

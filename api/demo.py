@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -245,3 +246,20 @@ def _created(demo: Demo, n: int, now: int) -> EventRow:
         conversation_id, 1, demo.account_id, demo.inbox_id, CONVERSATION_CREATED, "system", None, "demo", None, False,
         msgspec.json.encode(data).decode(), now,
     )  # fmt: skip
+
+
+def sheet(filled: Mapping[str, Any]) -> str:
+    """The people of the account and their tokens, as text for a shell."""
+    users, contacts = filled["users"], filled["contacts"]
+    first, last = contacts[0]["id"], contacts[-1]["id"]
+    lines = [f"# demo account {filled['account_id']}, inbox {filled['inbox_id']}, password {PASSWORD!r}"]
+    lines += (f"# {user['role']:<13} {user['email']:<19} {user['token']}" for user in users)
+    return "\n".join(
+        [
+            *lines,
+            f"# contacts {first} to {last}, each with a conversation; --json prints their tokens",
+            "# an agent and the visitor of the first conversation, for another terminal:",
+            f"export TOKEN={users[1]['token']}",
+            f"export VISITOR_TOKEN={contacts[0]['token']}",
+        ]
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import trio
@@ -11,14 +14,18 @@ import trio
 from ..actors import times
 from ..actors.access import AccessBook
 from ..actors.account import AccountActor, account_command_handlers
+from ..actors.cluster import Cluster
 from ..actors.conversation import Collaborators, ConversationActor, command_handlers
 from ..actors.entities import Principal, WallClock
 from ..actors.events import Event
 from ..actors.presence import Presence
+from ..actors.shared_presence import SharedPresence
 from ..engine.actor import Actor
 from ..engine.directory import Directory, Factory, Ref, open_directory
 from ..engine.hosting import open_shielded_nursery
 from ..engine.hub import Hub
+from ..storage.bus import Bus
+from ..storage.contracts import Store
 from ..storage.group_commit import GroupCommit
 from ..storage.open import open_store
 from .settings import Settings
@@ -28,11 +35,24 @@ from .subscription import EventFeed, follow
 class Engine:
     """A running engine. Made by `open_engine`."""
 
-    def __init__(self, directory: Directory, world: Collaborators, epoch: str, presence: Presence) -> None:
+    def __init__(
+        self, directory: Directory, world: Collaborators, epoch: str, presence: Presence, cluster: Cluster | None
+    ) -> None:
         self.directory = directory
         self.world = world
         self.epoch = epoch
         self.presence = presence
+        #: The other nodes; None where this is the only one.
+        self.cluster = cluster
+
+    @property
+    def bus(self) -> Bus | None:
+        return None if self.cluster is None else self.cluster.bus
+
+    async def leave(self) -> None:
+        """Let the other nodes take over what lives here, before this node's clients are sent away."""
+        if self.cluster is not None:
+            await self.cluster.leave()
 
     def conversation(self, account_id: int, conversation_id: int) -> Ref[ConversationActor]:
         """The actor of a conversation: `await engine.conversation(1, 42).ask(SendMessage(...))`."""
@@ -51,29 +71,82 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    database: str = "sqlite:///tertulia.db", settings: Settings | None = None, *, wall_clock: WallClock = times.now
+    database: str = "sqlite:///tertulia.db",
+    settings: Settings | None = None,
+    *,
+    redis: str | None = None,
+    node: str | None = None,
+    wall_clock: WallClock = times.now,
 ) -> AsyncGenerator[Engine]:
     """Run an engine inside any trio program. Leaving the block finishes what was accepted, then closes the store.
 
+    Args:
+        redis: the bus that this node shares with others, on one PostgreSQL; None: it is the only one.
+        node: its name, another one for each node and each start; made up where it is not given.
+
     Raises:
-        Unavailable: the database cannot be opened.
+        TertuliaError: the database or the bus cannot be opened; says why.
         Escalated: (in an exception group) the engine gave up.
     """
     settings = settings or Settings()
+    # The bus outlives the engine: what it does last, it still tells the others.
+    async with AsyncExitStack() as outer:
+        store = await outer.enter_async_context(open_store(database, settings.postgres))
+        bus = None
+        if redis:
+            # Not above: an engine that is alone needs neither asyncio nor the memory that it takes.
+            from ..storage.redis_bus import open_redis_bus
+
+            bus = await outer.enter_async_context(open_redis_bus(redis, node or node_name(), settings.bus))
+        yield await outer.enter_async_context(run_engine(store, bus, settings, wall_clock))
+
+
+@asynccontextmanager
+async def run_engine(
+    store: Store, bus: Bus | None, settings: Settings, wall_clock: WallClock = times.now
+) -> AsyncGenerator[Engine]:
+    """Run an engine on a store and a bus that are open already.
+
+    Raises:
+        Unavailable: the store does not answer.
+        Escalated: (in an exception group) the engine gave up.
+    """
     # The writer outlives the actors: whatever they submit while they drain is still written.
-    async with open_store(database) as store, open_shielded_nursery() as infrastructure:
+    async with open_shielded_nursery() as infrastructure:
         journal = GroupCommit(store, settings.group_commit)
         infrastructure.start_soon(journal.run)
+        cluster: Cluster | None = None
         try:
-            world = Collaborators(store, journal, Hub[Event](), AccessBook(store), wall_clock, settings.chat)
-            presence = Presence(world.hub, wall_clock, settings.chat.presence_grace_seconds)
+            access = AccessBook(store)
+            if bus is not None:
+                cluster = Cluster(bus, store, access, wall_clock, settings.cluster, infrastructure)
+            hub = Hub[Event]() if cluster is None else cluster.hub
+            world = Collaborators(store, journal, hub, access, wall_clock, settings.chat)
+            grace = settings.chat.presence_grace_seconds
+            presence = Presence(hub, wall_clock, grace)
+            if cluster is not None:
+                presence = SharedPresence(cluster.bus, hub, wall_clock, grace, settings.cluster)
             infrastructure.start_soon(presence.run)
             async with open_directory(settings.engine, _factories(world)) as directory:
-                yield Engine(directory, world, await store.epoch(), presence)
+                if cluster is not None:
+                    await cluster.join(directory, infrastructure)
+                engine = Engine(directory, world, await store.epoch(), presence, cluster)
+                try:
+                    yield engine
+                finally:
+                    with trio.move_on_after(settings.lifecycle.drain_grace, shield=True):
+                        await engine.leave()
         finally:
             with trio.move_on_after(settings.lifecycle.drain_grace, shield=True):
                 await journal.drain()
             journal.close()
+            if cluster is not None:
+                cluster.close()
+
+
+def node_name() -> str:
+    """A name that no other node has had: a node that comes back is a new one."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def _factories(world: Collaborators) -> dict[type[Actor[Any]], Factory]:

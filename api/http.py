@@ -17,6 +17,7 @@ from quart import Request, Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
+from ..actors.cluster import Cluster
 from ..actors.limits import ChatLimits
 from ..engine.errors import TertuliaError
 from .answers import respond, respond_to_error
@@ -108,8 +109,31 @@ def _parts(engine: Engine, gateway: Any) -> Iterable[tuple[str, Statistics]]:
     journal = getattr(engine.world.journal, "statistics", None)
     if journal is not None:
         yield "group_commit", journal
+    bus = getattr(engine.bus, "statistics", None)
+    if bus is not None:
+        yield "bus", bus
+    cluster = engine.cluster
+    if cluster is not None:
+        yield "cluster", lambda: _cluster_statistics(cluster)
     if gateway is not None:
         yield "gateway", lambda: GatewayStatistics(len(gateway.sessions))
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatistics:
+    """How many nodes this one knows to live, itself included; what it read from the store because the bus had lost it,
+    and the commands that it sent to other nodes."""
+
+    nodes: int
+    gaps: int
+    forwarded: int
+
+
+def _cluster_statistics(cluster: Cluster) -> ClusterStatistics:
+    forwarding = cluster.forwarding
+    return ClusterStatistics(
+        len(cluster.homes.nodes), cluster.hub.gaps, 0 if forwarding is None else forwarding.forwarded
+    )
 
 
 @dataclass(frozen=True, slots=True)

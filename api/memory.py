@@ -15,7 +15,7 @@ import gc
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import trio
 
@@ -32,9 +32,16 @@ def run_on_returning_allocator() -> None:
 
     Whoever sets PYTHONMALLOC has decided already, and is left alone.
     """
-    if platform.libc_ver()[0] == "glibc" and "PYTHONMALLOC" not in os.environ:
+    chosen = with_returning_allocator(os.environ)
+    if chosen != os.environ:
         sys.stdout.flush()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **ALLOCATOR})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], chosen)
+
+
+def with_returning_allocator(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which a program runs on the C library's allocator, as above."""
+    chosen = platform.libc_ver()[0] == "glibc" and "PYTHONMALLOC" not in environment
+    return {**environment, **(ALLOCATOR if chosen else {})}
 
 
 async def give_memory_back(directory: Directory) -> None:

@@ -44,6 +44,14 @@ HELP: Mapping[tuple[str, str], str] = {
     ("reactor", "events"): "Sockets that were ready.",
     ("gateway", "sessions"): "Cable sessions.",
     ("http", "connections"): "HTTP connections.",
+    ("bus", "connected"): "1 while the bus between nodes is reachable.",
+    ("bus", "published"): "Payloads handed to the bus.",
+    ("bus", "dropped"): "Payloads dropped because too much waited for the bus.",
+    ("bus", "received"): "Payloads that came over the bus.",
+    ("bus", "losses"): "Times the connection to the bus was lost.",
+    ("cluster", "nodes"): "Live nodes that this one knows of, itself included.",
+    ("cluster", "gaps"): "Gaps in what came over the bus, filled from the store.",
+    ("cluster", "forwarded"): "Commands sent to other nodes.",
 }
 
 #: The fields that only ever rise.
@@ -60,6 +68,12 @@ COUNTERS = frozenset(
         ("group_commit", "callback_errors"),
         ("reactor", "wakeups"),
         ("reactor", "events"),
+        ("bus", "published"),
+        ("bus", "dropped"),
+        ("bus", "received"),
+        ("bus", "losses"),
+        ("cluster", "gaps"),
+        ("cluster", "forwarded"),
     }
 )
 

@@ -40,11 +40,15 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        return url_of(self.host, self.port)
 
 
-def listen(bind: str, backlog: int) -> sockets.socket:
-    """A listening socket that does not block.
+def url_of(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def listen(bind: str, backlog: int, *, shared: bool = False) -> sockets.socket:
+    """A listening socket that does not block; other processes may listen there, too, where it is `shared`.
 
     Raises:
         WrongSetting: the address cannot be used.
@@ -52,7 +56,7 @@ def listen(bind: str, backlog: int) -> sockets.socket:
     host, port = address_of(bind)
     family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
     try:
-        listener = sockets.create_server((host, port), family=family, backlog=backlog)
+        listener = sockets.create_server((host, port), family=family, backlog=backlog, reuse_port=shared)
     except OSError as error:
         # create_server puts the address into the sentence, which has it already.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
@@ -63,20 +67,28 @@ def listen(bind: str, backlog: int) -> sockets.socket:
 
 @asynccontextmanager
 async def open_server(
-    engine: Engine, settings: Settings | None = None, *, demo: Mapping[str, Any] | None = None
+    engine: Engine,
+    settings: Settings | None = None,
+    *,
+    demo: Mapping[str, Any] | None = None,
+    shared_port: bool = False,
 ) -> AsyncGenerator[Server]:
     """Serve cable and HTTP for as long as the block runs; port 0 takes a free one. With `demo`, also the demo's page.
+
+    With `shared_port` other processes may serve on the same port (SO_REUSEPORT).
 
     Raises:
         WrongSetting: the address cannot be used.
     """
     settings = settings or Settings()
-    listener = listen(settings.server.bind, settings.server.backlog)
+    listener = listen(settings.server.bind, settings.server.backlog, shared=shared_port)
     reactor = Reactor(settings.sockets.slice)
     try:
         async with open_shielded_nursery() as nursery:
             authenticator = Authenticator(engine.world.reads, engine.world.access, engine.world.wall_clock)
             gateway = Gateway(engine, authenticator, settings.cable, nursery)
+            if engine.cluster is not None:
+                engine.cluster.rights.share(authenticator.listeners, authenticator.revoked)
             app = make_app(
                 engine,
                 authenticator=authenticator,
@@ -104,6 +116,7 @@ async def open_server(
             finally:
                 door.close()
                 with trio.move_on_after(settings.server.shutdown_timeout, shield=True):
+                    await engine.leave()
                     async with trio.open_nursery() as ending:
                         ending.start_soon(gateway.drain, settings.server.drain_window)
                         ending.start_soon(http.stop)

@@ -6,20 +6,28 @@ names no setting is an error, because it is most likely a misspelt one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
+from ..actors.cluster_limits import ClusterLimits
 from ..actors.limits import ChatLimits
 from ..engine.config import EngineConfig, Lifecycle, MailboxLimits, SocketLimits, Supervision
 from ..engine.errors import TertuliaError
+from ..storage.database_url import POSTGRES
 from ..storage.group_commit import GroupCommitLimits
+from ..storage.postgres_limits import PostgresLimits
+from ..storage.redis_limits import BusLimits
 from .cable_limits import CableLimits
 from .http_settings import HttpSettings
+from .worker_limits import WorkerLimits
 
 PREFIX = "TERTULIA_"
 #: Variables with this prefix belong to the test suite.
 TEST_PREFIX = "TERTULIA_TEST_"
+
+REDIS = ("redis://", "rediss://", "unix://")
 
 
 class WrongSetting(TertuliaError):
@@ -33,6 +41,8 @@ class ServerSettings:
     """Where the server listens and what it lets in."""
 
     database: str = "sqlite:///tertulia.db"
+    redis: str = ""  # the bus between nodes; without it this is the only one
+    workers: int = 1  # processes that share the port; each is a node
     bind: str = "127.0.0.1:8000"
     cable_path: str = "/cable"
     origins: tuple[str, ...] = ()  # allowed for browsers, as `https://example.org`; empty: all
@@ -54,6 +64,10 @@ class Settings:
     group_commit: GroupCommitLimits = field(default_factory=GroupCommitLimits)
     cable: CableLimits = field(default_factory=CableLimits)
     http: HttpSettings = field(default_factory=HttpSettings)
+    cluster: ClusterLimits = field(default_factory=ClusterLimits)
+    postgres: PostgresLimits = field(default_factory=PostgresLimits)
+    bus: BusLimits = field(default_factory=BusLimits)
+    worker: WorkerLimits = field(default_factory=WorkerLimits)
 
     @property
     def engine(self) -> EngineConfig:
@@ -100,6 +114,36 @@ def settings_from(environment: Mapping[str, str], **server: Any) -> Settings:
             raise WrongSetting(str(error)) from None
     address_of(settings.server.bind)
     return settings
+
+
+def check_nodes(server: ServerSettings) -> None:
+    """Nodes share a database server and a bus; what can only serve one of them is refused.
+
+    Raises:
+        WrongSetting: the database and the bus do not fit each other or the number of workers.
+    """
+    database, redis, workers = shown(server.database), shown(server.redis), server.workers
+    if workers < 1:
+        raise WrongSetting(f"The number of workers is {workers}; it must be 1 or more.")
+    if server.redis and not server.redis.startswith(REDIS):
+        raise WrongSetting(
+            f"The Redis URL {redis!r} names no bus; it begins with {', '.join(REDIS[:-1])} or {REDIS[-1]}."
+        )
+    if not server.database.startswith(POSTGRES):
+        if workers > 1:
+            raise WrongSetting(
+                f"{database} can serve one process only; {workers} workers need --database postgresql://... "
+                "and --redis redis://..."
+            )
+        if server.redis:
+            raise WrongSetting(f"{database} can serve one process only; --redis needs --database postgresql://...")
+    elif workers > 1 and not server.redis:
+        raise WrongSetting(f"{workers} workers need --redis redis://... to hear of each other.")
+
+
+def shown(url: str) -> str:
+    """A URL as it may be printed: without who signs in, and how."""
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"^(\w+://).*@", r"\1***@", url))
 
 
 def address_of(bind: str) -> tuple[str, int]:

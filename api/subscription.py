@@ -101,6 +101,7 @@ async def follow(
     world.access.listeners.append(recheck)
     world.hub.tap(topic, listener)
     try:
+        await world.hub.follow((topic,), principal.account_id)
         records = await world.reads.conversation(principal.account_id, conversation_id)
         facts = records.conversation if records is not None else None
         if facts is None or not policy.can_show(facts):
@@ -130,10 +131,13 @@ async def _missed(
             break
         position = page[-1].seq
     await world.journal.published()
+    stream = conversation_stream(conversation_id)
+    # Even where nothing was missed: this node may have been told less than the subscriber was on another one.
+    await world.hub.reach(stream, stream, rows[-1].seq if rows else after)
     # What a failed commit kept from being broadcast will come live.
-    told = world.behind.get((account_id, conversation_id))
+    told = None if world.hub.fills_gaps else world.behind.get((account_id, conversation_id))
     missed = [event_of(row) for row in rows if told is None or row.seq <= told]
-    merged = merge(missed, held, {conversation_stream(conversation_id): after})
+    merged = merge(missed, held, {stream: after})
     if isinstance(merged, Gap):
         raise Conflict(f"Events {merged.after + 1} to {merged.before - 1} of {merged.stream} are gone.")
     return merged

@@ -32,6 +32,7 @@ from .desk import Desk
 from .errors import ActorFailed, Draining, Escalated, Overloaded
 from .mailbox import NEVER, Alarm, Caller, Envelope, Lane
 from .ref import Address, Ref, address_name
+from .routing import Router
 from .timers import Timers
 
 logger = logging.getLogger("tertulia.directory")
@@ -81,6 +82,8 @@ class Directory:
         self.crashes = 0
         self.dropped = 0
         self.error: BaseException | None = None
+        #: Where there are other nodes; None: every actor lives here.
+        self.router: Router | None = None
         self._timers = Timers()
         self._failed_keys: deque[float] = deque()
         self._context = contextvars.copy_context()
@@ -116,13 +119,21 @@ class Directory:
         self.post(address, Envelope(message, trio.current_time() + timeout, caller), lane)
 
     def post(self, address: Address, envelope: Envelope, lane: Lane) -> None:
-        """Put an envelope into the mailbox of its key, and see to it that somebody drains that.
+        """Put an envelope into the mailbox of its key, on whichever node that lives.
 
         Raises:
             Overloaded: the lane, or the engine, holds as much as it may; nothing was accepted.
             Draining: the engine is shutting down, or has stopped.
             ActorFailed: the key is quarantined.
             LookupError: there is no factory for this kind of actor.
+        """
+        if self.router is None or self.draining or not self.router.takes(address, envelope, lane):
+            self.post_here(address, envelope, lane)
+
+    def post_here(self, address: Address, envelope: Envelope, lane: Lane) -> None:
+        """Put an envelope into the mailbox of its key on this node, and see to it that somebody drains that.
+
+        Raises: as `post`.
         """
         if self.draining:
             raise Draining
@@ -249,7 +260,7 @@ class Directory:
     def _ring_timers(self, now: float) -> None:
         for desk, alarm, lane in self._timers.due(now):
             try:
-                self.post(desk.address, alarm, lane)
+                self.post_here(desk.address, alarm, lane)
             except Overloaded as error:
                 self.schedule(error.retry_after, desk, alarm, lane)
             except Draining:

@@ -9,7 +9,7 @@ back, until `recovery.merge` has put history and live events into one sequence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -48,6 +48,9 @@ class Topic(Generic[P]):
 
 class Hub(Generic[P]):
     """All topics of one engine."""
+
+    #: Whether subscribers get what a failed commit, or the way from another node, kept from being published.
+    fills_gaps = False
 
     def __init__(self) -> None:
         self._topics: dict[str, Topic[P]] = {}
@@ -113,6 +116,32 @@ class Hub(Generic[P]):
         if entry.taps:
             for listener in list(entry.taps):
                 listener(publications)
+
+    def has(self, topic: str) -> bool:
+        """Whether anybody subscribes to it."""
+        return topic in self._topics
+
+    async def follow(self, topics: Collection[str], account_id: int) -> None:
+        """Be ready for subscribers of these topics, before they read history. One node has nothing to do for it.
+
+        Raises:
+            NotFound: the account has no such topic.
+            Unavailable: not now.
+        """
+
+    async def reach(self, topic: str, stream: str, seq: int) -> None:
+        """Wait until subscribers were told of everything that is durable up to `seq`. On one node, they were.
+
+        Raises:
+            Unavailable: not now.
+        """
+
+    async def catch_up(self, topics: Collection[str], account_id: int) -> None:
+        """Wait until the topics' subscribers were told of everything that is durable now. On one node, they were.
+
+        Raises:
+            Unavailable: not now.
+        """
 
     def statistics(self) -> HubStatistics:
         return HubStatistics(len(self._topics), self._subscriptions, self._publications, self._deliveries)

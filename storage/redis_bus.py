@@ -19,6 +19,7 @@ import random
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import trio
@@ -26,7 +27,7 @@ import trio
 from ..engine.errors import TertuliaError, Unavailable
 from ..engine.hosting import open_shielded_nursery
 from .bridge import Bridge, open_bridge
-from .bus import Received
+from .bus import NODE_CHANNEL, Received
 from .redis_limits import BusLimits
 from .redis_link import RedisAddress, RedisLink, Word, redis_address
 from .redis_outgoing import AWAY, Outgoing
@@ -60,6 +61,7 @@ class RedisBus:
         self.on_received: Callable[[Received], None] = _ignore
         self.on_connected: Callable[[], None] = _nothing
         self.on_lost: Callable[[], None] = _nothing
+        self.on_unheard: Callable[[str], None] = _ignore
         self._address = address
         self._limits = limits
         self._bridge = bridge
@@ -81,7 +83,11 @@ class RedisBus:
     def publish(self, channel: str, payload: bytes) -> None:
         if self._connected:
             self._published += 1
-            self._outgoing.publish(self.key(channel).encode(), payload)
+            unheard = partial(self._tell_unheard, channel) if channel.startswith(NODE_CHANNEL) else None
+            self._outgoing.publish(self.key(channel).encode(), payload, unheard)
+
+    def _tell_unheard(self, channel: str) -> None:
+        self.on_unheard(channel)
 
     async def follow(self, channels: Collection[str]) -> bool:
         self._subscriptions.add(channels)
@@ -219,8 +225,8 @@ async def open_redis_bus(
                 await bus.ready()
 
 
-def _ignore(received: Received) -> None:
-    """What a bus does with payloads as long as nobody takes them."""
+def _ignore(news: object) -> None:
+    """What a bus does with payloads, heard or unheard, as long as nobody takes them."""
 
 
 def _nothing() -> None:

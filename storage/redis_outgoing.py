@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -27,17 +27,22 @@ PUBLISH = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"  # as `packed` ma
 
 
 class Waiting:
-    """One command, and where its reply goes."""
+    """One command, and where its reply goes. `unheard` is called where a payload reached nobody."""
 
-    __slots__ = ("answered", "error", "packed", "reply")
+    __slots__ = ("answered", "error", "packed", "reply", "unheard")
 
-    def __init__(self, command: bytes, answered: trio.Event | None = None) -> None:
+    def __init__(
+        self, command: bytes, answered: trio.Event | None = None, unheard: Callable[[], None] | None = None
+    ) -> None:
         self.packed = command
         self.answered = answered
+        self.unheard = unheard
         self.reply: Any = None
         self.error: Exception | None = None
 
     def settle(self, reply: Any) -> None:
+        if self.unheard is not None and reply == 0:
+            self.unheard()
         if self.answered is not None:
             if isinstance(reply, Exception):
                 self.error = reply
@@ -64,10 +69,10 @@ class Outgoing:
         """Take commands from now on, for a `run` that is about to begin."""
         self._open = True
 
-    def publish(self, channel: bytes, payload: bytes) -> None:
-        """Queue a payload, if there is room."""
+    def publish(self, channel: bytes, payload: bytes, unheard: Callable[[], None] | None = None) -> None:
+        """Queue a payload, if there is room. `unheard` is called in trio when Redis says that it reached nobody."""
         if self._open and not self._full():
-            self._put(Waiting(PUBLISH % (len(channel), channel, len(payload), payload)))
+            self._put(Waiting(PUBLISH % (len(channel), channel, len(payload), payload), unheard=unheard))
         else:
             self.dropped += 1
 

@@ -108,7 +108,7 @@ class RemoveAccountUserHandler:
         where = {"account_id": account.id, "user_id": command.user_id}
         change.writes = [Delete(InboxMember, where), Delete(AccountUser, where)]
         await account.commit(change)
-        del access.roles[command.user_id]
+        access.roles.pop(command.user_id, None)  # gone already where the store was read again meanwhile
         for members in access.inbox_members.values():
             members.discard(command.user_id)
         account.rights_changed()

@@ -14,16 +14,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import trio
+
 from ...actors.access import AccountAccess
 from ...actors.conversation import inbox_topic
 from ...actors.entities import Member
 from ...actors.events import Event, account_stream
 from ...actors.policies.conversation import ConversationPolicy
-from ...engine.errors import Invalid, NotFound
+from ...engine.errors import Invalid, NotFound, TertuliaError
 from .account_history import Missed
 from .history import HistoryUnknown, merged
 from .ports import Subscriber
 from .protocol import HistoryRequest
+
+#: Seconds between two tries to follow an inbox on other nodes.
+FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 
 
 class AccountChannel:
@@ -40,6 +45,22 @@ class AccountChannel:
         self._held: dict[str, list[Event]] | None = {}
         self._follow(_topics(access, member))
 
+    async def follow(self) -> None:
+        """Raises Unavailable where the node cannot follow the account's topics now."""
+        await self._session.gateway.hub.follow(self._topics, self._member.account_id)
+
+    async def _follow_live(self, topic: str) -> None:
+        """An inbox that is new to the member: from other nodes, its events arrive from a moment later on."""
+        delay = FIRST_DELAY
+        while topic in self._topics:
+            try:
+                await self._session.gateway.hub.follow((topic,), self._member.account_id)
+            except TertuliaError:
+                await trio.sleep(delay)
+                delay = min(2 * delay, LONGEST_DELAY)
+            else:
+                return
+
     def perform(self, data: str) -> None:
         raise Invalid("An account's channel has no actions; subscribe to a conversation and act there.")
 
@@ -49,6 +70,8 @@ class AccountChannel:
             raise HistoryUnknown("Subscribe again to get the history of an account.")
         missed = Missed(self._session.gateway, self._member)
         await missed.read(history)
+        # This node may have been told less than the store says, or than the client was told on another node.
+        await self._session.gateway.hub.catch_up(self._topics, self._member.account_id)
         # From here on nothing waits: what is denied now is left out, whatever was read meanwhile.
         held = [event for events in self._held.values() for event in events]
         events = merged(missed.events(self._topics), held, missed.positions)
@@ -73,12 +96,22 @@ class AccountChannel:
         present = self._frames(self._session.gateway.presence.snapshot(self._member.account_id))
         if present:
             self._session.sink.send_ephemeral(b"".join(present))
+        if self._session.gateway.presence.is_shared:
+            self._session.gateway.start(self._tell_present_elsewhere)
+
+    async def _tell_present_elsewhere(self) -> None:
+        present = self._frames(await self._session.gateway.presence.elsewhere(self._member.account_id))
+        if present and self._topics:
+            self._session.sink.send_ephemeral(b"".join(present))
 
     def recheck(self, access: AccountAccess) -> bool:
         """Join the inboxes that are new to the member, leave those that are gone."""
         topics = _topics(access, self._member)
         if topics and topics != self._topics:
+            new = set(topics).difference(self._topics)
             self._follow(topics)
+            for topic in new:
+                self._session.gateway.start(self._follow_live, topic)
         return bool(topics)
 
     def close(self) -> None:
@@ -114,4 +147,13 @@ async def open_account_channel(session: Subscriber, identifier: str, member: Mem
     access = await session.gateway.access.of(member.account_id)
     if access.role_of(member) is None:
         raise NotFound
-    return AccountChannel(session, identifier, member, access)
+    channel = AccountChannel(session, identifier, member, access)
+    try:
+        await channel.follow()
+        # The session does not know of the channel yet, and could not tell it what changed meanwhile.
+        if not channel.recheck(access):
+            raise NotFound
+    except BaseException:
+        channel.close()
+        raise
+    return channel

@@ -81,11 +81,14 @@ class ConversationChannel:
         """
         gateway = self._session.gateway
         account_id, id = self._address[1]
+        await gateway.hub.follow((self._topic,), account_id)
         records = await gateway.reads.conversation(account_id, id)
+        row = records.conversation if records is not None else None
         # What is durable but not yet told would otherwise arrive as news although it is older than what was just read.
         await gateway.journal.published()
+        if row is not None:
+            await gateway.hub.reach(self._topic, self._topic, row.last_seq)
         access = await gateway.access.of(account_id)
-        row = records.conversation if records is not None else None
         if row is None or row.deleted_at is not None or not ConversationPolicy(access, self._principal).can_show(row):
             raise NotFound
         self._facts = Facts(row.account_id, row.inbox_id, row.contact_id, row.assignee_id)
@@ -105,6 +108,8 @@ class ConversationChannel:
         else:
             return []
         await gateway.journal.published()
+        if rows:
+            await gateway.hub.reach(self._topic, self._topic, rows[-1].seq)
         told = gateway.told((account_id, id), rows[-1].seq) if rows else after
         missed = [event_of(row) for row in rows if after < row.seq <= told]
         after = start_of(rows, after)

@@ -155,7 +155,7 @@ class Gateway:
         What a failed commit kept from being broadcast will come live: a history that told it too would tell it twice.
         Ask after `journal.published()`, without waiting in between.
         """
-        return min(seq, self._behind.get(key, seq)) if self._behind else seq
+        return min(seq, self._behind.get(key, seq)) if self._behind and not self.hub.fills_gaps else seq
 
     # Rights.
 

@@ -19,8 +19,8 @@ async def sign_in(call: Call, body: SignIn) -> SessionData:
     """Exchange e-mail and password for a token."""
     api = call.api
     email = body.email.lower()
-    api.sign_ins_by_address.take(network_of(call.address))
-    api.sign_ins_by_email.take(email)
+    await api.sign_ins_by_address.admit(network_of(call.address))
+    await api.sign_ins_by_email.admit(email)
     user = await call.world.reads.user_by_email(email)
     # The same work for an unknown user, and the same answer.
     if not await api.passwords.matches(user.password_hash if user else None, body.password) or user is None:

@@ -28,7 +28,7 @@ NAMELESS = "Visitor"
 @without_auth
 async def start_visitor_session(call: Call, identifier: str, body: NewVisitorSession) -> Answer:
     """Start a visitor's session, as a new contact; with the visitor's own token, go on as the same one (200)."""
-    call.api.visitor_sessions.take(network_of(call.address))
+    await call.api.visitor_sessions.admit(network_of(call.address))
     inbox = await call.world.reads.inbox_by_identifier(identifier)
     access = await call.api.authenticator.access_of(inbox.account_id) if inbox is not None else None
     if inbox is None or access is None or not access.active:

@@ -68,6 +68,18 @@ async def test_a_reload_of_the_page_is_not_a_departure(watched: Watched, autojum
     assert watched.news() == []
 
 
+async def test_coming_back_in_the_same_moment_is_not_a_departure(watched: Watched, autojump_clock: MockClock) -> None:
+    watched.presence.joined(AGENT)
+    await wait_all_tasks_blocked()
+    watched.presence.left(AGENT)
+    watched.presence.joined(AGENT)
+    await trio.sleep(GRACE * 2)
+    assert watched.news() == [("user", 2, "online")]
+    watched.presence.left(AGENT)
+    await trio.sleep(GRACE * 2)
+    assert watched.news() == [("user", 2, "offline")]
+
+
 async def test_offline_is_told_after_the_grace_to_everybody_in_their_order(
     watched: Watched, autojump_clock: MockClock
 ) -> None:

@@ -4,7 +4,16 @@ from typing import cast
 
 import pytest
 
-from tertulia.api.settings import Settings, WrongSetting, address_of, settings_from, variables
+from tertulia.api.settings import (
+    ServerSettings,
+    Settings,
+    WrongSetting,
+    address_of,
+    check_nodes,
+    settings_from,
+    shown,
+    variables,
+)
 
 
 def test_without_variables_the_defaults_hold() -> None:
@@ -62,3 +71,72 @@ def test_every_variable_can_be_set_to_the_value_that_it_has() -> None:
         value: object = getattr(getattr(settings, section), item)
         text = ",".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
         assert settings_from({name: text}) == settings, name
+
+
+def test_nodes_and_their_parts_are_set_like_everything_else() -> None:
+    environment = {
+        "TERTULIA_REDIS": "redis://r",
+        "TERTULIA_WORKERS": "3",
+        "TERTULIA_CLUSTER_NODE_TTL": "7.5",
+        "TERTULIA_POSTGRES_CONNECTIONS": "4",
+        "TERTULIA_BUS_MAX_BACKOFF": "9",
+        "TERTULIA_WORKER_STEADY": "1.5",
+    }
+    settings = settings_from(environment)
+    assert (settings.server.redis, settings.server.workers) == ("redis://r", 3)
+    assert settings.cluster.node_ttl == 7.5
+    assert settings.postgres.connections == 4
+    assert settings.bus.max_backoff == 9.0
+    assert settings.worker.steady == 1.5
+
+
+def test_a_node_that_is_silent_between_two_heartbeats_is_not_given_up() -> None:
+    with pytest.raises(WrongSetting, match="node_ttl must be greater than heartbeat"):
+        settings_from({"TERTULIA_CLUSTER_HEARTBEAT": "6"})
+
+
+@pytest.mark.parametrize(
+    ("database", "redis", "workers"),
+    [
+        ("sqlite:///tertulia.db", "", 1),
+        ("memory:", "", 1),
+        ("postgresql://db/chat", "", 1),
+        ("postgres://db/chat", "redis://r:6379/0", 1),
+        ("postgresql://db/chat", "rediss://r", 4),
+        ("postgresql://db/chat", "unix:///run/redis.sock", 2),
+    ],
+)
+def test_nodes_that_share_a_database_and_a_bus_are_accepted(database: str, redis: str, workers: int) -> None:
+    check_nodes(ServerSettings(database=database, redis=redis, workers=workers))
+
+
+@pytest.mark.parametrize(
+    ("database", "redis", "workers", "complaint"),
+    [
+        ("sqlite:///tertulia.db", "", 2, "can serve one process only; 2 workers need --database postgresql"),
+        ("memory:", "redis://r", 2, "can serve one process only; 2 workers need"),
+        ("sqlite:///tertulia.db", "redis://r", 1, "can serve one process only; --redis needs --database postgresql"),
+        ("postgresql://db/chat", "", 2, "2 workers need --redis"),
+        ("postgresql://db/chat", "http://:secret@r", 1, "begins with redis://, rediss:// or unix://"),
+        ("postgresql://db/chat", "", 0, "must be 1 or more"),
+    ],
+)
+def test_nodes_that_could_not_share_their_work_are_refused(
+    database: str, redis: str, workers: int, complaint: str
+) -> None:
+    with pytest.raises(WrongSetting, match=complaint) as refused:
+        check_nodes(ServerSettings(database=database, redis=redis, workers=workers))
+    assert "secret" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://chat:secret@db:5432/chat", "postgresql://***@db:5432/chat"),
+        ("redis://:s/e@cret@r/0", "redis://***@r/0"),
+        ("postgresql:///chat?host=db&password=secret&user=u", "postgresql:///chat?host=db&password=***&user=u"),
+        ("sqlite:///tertulia.db", "sqlite:///tertulia.db"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, expected: str) -> None:
+    assert shown(url) == expected

@@ -38,7 +38,7 @@ def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def make_demo(database: Path, conversations: int) -> dict[str, Any]:
+def make_demo(database: Path | str, conversations: int) -> dict[str, Any]:
     """Fill a database; the people, ids and tokens in it."""
     done = run("demo", "--database", url_of(database), "--conversations", str(conversations), "--json")
     assert done.returncode == 0, done.stderr
@@ -46,8 +46,9 @@ def make_demo(database: Path, conversations: int) -> dict[str, Any]:
     return filled
 
 
-def url_of(database: Path) -> str:
-    return f"sqlite:///{database}"
+def url_of(database: Path | str) -> str:
+    """A file's URL; a URL stays as it is."""
+    return database if isinstance(database, str) else f"sqlite:///{database}"
 
 
 @dataclass
@@ -69,7 +70,7 @@ class ServerProcess:
 
 @asynccontextmanager
 async def serving(
-    database: Path, *, port: int = 0, settings: Mapping[str, str] | None = None, arguments: tuple[str, ...] = ()
+    database: Path | str, *, port: int = 0, settings: Mapping[str, str] | None = None, arguments: tuple[str, ...] = ()
 ) -> AsyncGenerator[ServerProcess]:
     """A server that accepts connections; killed at the end of the block where it still runs."""
     arguments = ("serve", "--bind", f"127.0.0.1:{port}", "--database", url_of(database), *arguments)

@@ -71,6 +71,14 @@ def test_ten_thousand_demo_conversations_take_less_than_20_seconds(tmp_path: Pat
     assert time.monotonic() - began < 20
 
 
+async def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
+    async with serving(tmp_path / "chat.db") as server:
+        bind = server.url.removeprefix("http://")
+        second = await trio.to_thread.run_sync(run, "serve", "--bind", bind, "--database", "memory:")
+    assert second.returncode == 2
+    assert second.stderr == f"tertulia: The server cannot listen on {bind}: Address already in use.\n"
+
+
 async def test_a_second_server_on_the_same_database_says_so_and_exits(tmp_path: Path) -> None:
     database = tmp_path / "chat.db"
     async with serving(database):
@@ -86,6 +94,12 @@ async def test_a_second_server_on_the_same_database_says_so_and_exits(tmp_path: 
         (("serve", "--bind", "nowhere"), {}, "no address to bind to"),
         (("serve", "--database", "oracle://x"), {}, "names no store"),
         (("serve", "--database", "sqlite:////no/such/folder/chat.db"), {}, "/no/such/folder/chat.db"),
+        (
+            ("serve", "--database", "postgresql://127.0.0.1:1/chat"),
+            {},
+            "127.0.0.1:1/chat cannot be reached",
+        ),
+        (("serve", "--workers", "2"), {}, "2 workers need --database postgresql://"),
         (("serve",), {"TERTULIA_CHAT_VISITOR_RATE": "many"}, "TERTULIA_CHAT_VISITOR_RATE"),
         (("serve",), {"TERTULIA_BINDD": "x"}, "There is no setting TERTULIA_BINDD"),
         (("serve",), {"TERTULIA_MAILBOX_COMMANDS": "0"}, "greater than zero"),

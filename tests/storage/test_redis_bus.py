@@ -98,6 +98,17 @@ async def test_payloads_arrive_in_order_at_all_who_follow_the_sender_included(an
     assert {channel for channel, _ in bo.payloads} == {"news"}
 
 
+async def test_a_payload_for_a_node_that_reaches_nobody_is_told_to_its_sender(ana: Listener, bo: Listener) -> None:
+    unheard: list[str] = []
+    ana.bus.on_unheard = unheard.append
+    await bo.bus.follow(["node:bo"])
+    for channel in ("node:bo", "node:gone", "topic:nobody", "node:bo", "node:gone"):
+        ana.bus.publish(channel, b"payload")
+    await ana.bus.command("PING")
+    assert unheard == ["node:gone", "node:gone"]
+    await bo.until_payloads(2)
+
+
 async def test_payloads_are_any_bytes_of_any_size(ana: Listener) -> None:
     await ana.bus.follow(["news"])
     expected = [b"", b"\r\n*1\r\n", bytes(range(256)), b"x" * 1_000_000]

@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tertulia.api.engine import Engine
 from tertulia.api.http import make_app
 from tertulia.api.http_settings import HttpSettings
 from tertulia.api.metrics import COUNTERS, HELP, Metrics
@@ -23,7 +24,24 @@ async def test_a_server_that_runs_is_alive(client: Client) -> None:
 
 
 async def test_a_server_whose_store_answers_is_ready(client: Client) -> None:
-    assert (await client.get("/readyz")).data == {"status": "ready"}
+    assert (await client.get("/readyz")).data == {"status": "ready", "parts": {"server": "ok", "store": "ok"}}
+
+
+class Bus:
+    """As much of a bus as a probe looks at."""
+
+    def __init__(self, *, connected: bool) -> None:
+        self.connected = connected
+
+
+@pytest.mark.parametrize(("connected", "status", "bus"), [(True, "ready", "ok"), (False, "degraded", "away")])
+async def test_a_server_without_its_bus_works_on_and_says_so(
+    town: Town, monkeypatch: pytest.MonkeyPatch, connected: bool, status: str, bus: str
+) -> None:
+    monkeypatch.setattr(Engine, "bus", Bus(connected=connected))
+    answer = await town.client.get("/readyz")
+    assert answer.status == 200
+    assert answer.data == {"status": status, "parts": {"server": "ok", "store": "ok", "bus": bus}}
 
 
 class BrokenStore:
@@ -50,6 +68,7 @@ async def test_a_server_whose_store_does_not_answer_is_not_ready_and_says_why(
     refused = await town.client.get("/readyz")
     assert refused.problem == (503, "unavailable")
     assert refused.json["detail"].startswith("The store does not answer:")
+    assert refused.json["parts"] == {"server": "ok", "store": "away"}
     assert refused.headers["Retry-After"] == "1"
     assert (await town.client.get("/healthz")).status == 200
 
@@ -68,6 +87,7 @@ async def test_a_server_whose_commits_fail_is_not_ready(town: Town) -> None:
     object.__setattr__(town.engine.world, "journal", journal)
     assert refused.problem == (503, "unavailable")
     assert "cannot be written" in refused.json["detail"]
+    assert refused.json["parts"]["store"] == "failing"
 
 
 async def test_a_server_that_drains_is_not_ready(town: Town) -> None:
@@ -75,6 +95,7 @@ async def test_a_server_that_drains_is_not_ready(town: Town) -> None:
     refused = await town.client.get("/readyz")
     town.engine.directory.draining = False
     assert refused.problem == (503, "server_restart")
+    assert refused.json["parts"] == {"server": "draining"}
 
 
 # Metrics
