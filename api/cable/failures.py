@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+import trio
+
 from ...engine.errors import Invalid, TertuliaError
 
 FAILED = "command.failed"
@@ -23,6 +25,11 @@ def failure(client_id: str | None, error: Exception) -> dict[str, Any]:
     if isinstance(error, Invalid) and error.fields:
         data["fields"] = dict(error.fields)
     return {"type": FAILED, "data": data}
+
+
+def is_temporary(error: Exception) -> bool:
+    """Whether the same request may succeed later: the store is away or slow, too much is waiting, the server goes."""
+    return error.temporary if isinstance(error, TertuliaError) else isinstance(error, trio.TooSlowError)
 
 
 class ErrorWindow:

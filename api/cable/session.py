@@ -25,13 +25,13 @@ import trio
 from ...actors.access import AccountAccess
 from ...actors.entities import Member
 from ...engine.errors import Malformed, Refusal, TertuliaError
-from ...engine.frames import BINARY, INTERNAL_ERROR, NORMAL_CLOSURE
+from ...engine.frames import BINARY, GOING_AWAY, INTERNAL_ERROR, NORMAL_CLOSURE
 from ...engine.outbox import Sink
 from ..auth import Identity
 from .actions import client_id_in
 from .channel import Channel
 from .channels import open_channel
-from .failures import ErrorWindow, failure
+from .failures import ErrorWindow, failure, is_temporary
 from .pacing import Outgoing, send_paced
 from .ports import Surroundings
 from .protocol import CableProtocol, Command, DisconnectReason
@@ -206,7 +206,10 @@ class Session:
                 channel = await open_channel(self, command.identifier)
         except (TertuliaError, trio.TooSlowError) as error:
             logger.info("subscription to %r refused: %s", command.identifier, error)
-            self._reject(command.identifier, blameless=not isinstance(error, Refusal))
+            if not is_temporary(error):
+                self._reject(command.identifier)
+            else:  # clients take a rejection for final, but after this they come back and ask again
+                self.disconnect("server_restart", reconnect=True, code=GOING_AWAY)
             return
         if self.state is State.CLOSED:
             channel.close()
@@ -241,6 +244,8 @@ class Session:
                 recovered = await channel.recover(command.history)
         except (TertuliaError, trio.TooSlowError) as error:
             logger.info("history of %r refused: %s", identifier, error)
+            if is_temporary(error):
+                return self.disconnect("server_restart", reconnect=True, code=GOING_AWAY)
             recovered = None
         # A right that was revoked meanwhile has closed the channel, and the client has its answer.
         if self.channels.get(identifier) is not channel:
@@ -280,11 +285,10 @@ class Session:
 
     # Answers.
 
-    def _reject(self, identifier: str, *, blameless: bool = False) -> None:
+    def _reject(self, identifier: str) -> None:
         if self.state is not State.CLOSED:
             self.sink.send(self.protocol.about("reject_subscription", identifier))
-            if not blameless:  # a store that is away is no fault of the client
-                self._count_error()
+            self._count_error()
 
     def fail(self, identifier: str, client_id: str | None, error: Exception) -> None:
         """Tell the sender, and nobody else, that its command was refused."""

@@ -223,10 +223,11 @@ async def test_after_a_rejected_history_what_happened_since_the_subscription_is_
         assert told(client.messages[2:]) == ["reject_history", "two", "three"]
 
 
-async def test_a_history_that_takes_too_long_is_rejected(autojump_clock: MockClock) -> None:
+async def test_a_client_whose_history_takes_too_long_is_asked_to_come_back(autojump_clock: MockClock) -> None:
     async with open_stage(CableLimits(history_timeout=2)) as (engine, cable):
         _, client = await start_paused(engine, cable, 0)
-        await client.expect("reject_history", within=3)
+        await client.expect("disconnect", within=3)
+        assert client.messages[-1] == {"type": "disconnect", "reason": "server_restart", "reconnect": True}
 
 
 async def test_a_long_history_leaves_as_fast_as_the_socket_takes_it(autojump_clock: MockClock) -> None:
