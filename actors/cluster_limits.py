@@ -30,6 +30,7 @@ class ClusterLimits:
     longest_wait: float = 60.0  # for another node's answer, where the caller names no end
     forward_sweep: float = 0.1  # between two looks at the deadlines of forwarded commands
     access_refresh: float = 10.0  # how late a node that heard nothing of a changed right acts on it, at most
+    token_batch: int = 1000  # tokens of open sessions that the store is asked for with one read
     presence_ttl: float = (
         20.0  # how long people of a node that is gone still count as online: time to come back elsewhere
     )

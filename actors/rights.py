@@ -1,13 +1,13 @@
 """Rights that change on one node hold on all. In: changes of access and revoked tokens. Out: the same, on the others.
 
-The bus tells at once. What it loses is made good by reading the accounts in use again, one after the other, so that no
-right outlives its end by more than `access_refresh` seconds.
+The bus tells at once. What it loses is made good by asking the store for the tokens and the accounts in use again,
+every `access_refresh` seconds: what was open when its right or its token ended is closed by then.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -48,13 +48,25 @@ class Rights:
         self._hearing = False  # a change that came from the store is not news to the others
         self._asked = trio.Event()
         self._revoke: list[Callable[[list[int]], Any]] = []
+        self._tokens_in_use: list[Callable[[], Collection[int]]] = []
         book.listeners.append(self._changed)
 
-    def share(self, revocations: list[Callable[[frozenset[int]], Any]], revoke: Callable[[list[int]], Any]) -> None:
-        """Tell the other nodes of tokens that are revoked here (`revocations` are the listeners to that), and call
-        `revoke` with those that were revoked there."""
+    def share(
+        self,
+        revocations: list[Callable[[frozenset[int]], Any]],
+        revoke: Callable[[list[int]], Any],
+        tokens_in_use: Callable[[], Collection[int]],
+    ) -> None:
+        """Make a server's tokens those of all nodes.
+
+        Args:
+            revocations: the listeners to what is revoked here, of which the other nodes are told.
+            revoke: called with the ids of tokens that were revoked there.
+            tokens_in_use: the ids of tokens that keep something open, which are looked for in the store.
+        """
         revocations.append(self._tell_revoked)
         self._revoke.append(revoke)
+        self._tokens_in_use.append(tokens_in_use)
 
     def _tell_revoked(self, token_ids: frozenset[int]) -> None:
         if not self._hearing:
@@ -69,7 +81,7 @@ class Rights:
         if news.origin == self._bus.node:
             return
         if news.token_ids:
-            self._hear(lambda: [revoke(news.token_ids) for revoke in self._revoke])
+            self._revoked_elsewhere(news.token_ids)
         if news.account_id is not None:
             self._nursery.start_soon(self._refresh, news.account_id)
 
@@ -78,13 +90,31 @@ class Rights:
         self._asked.set()
 
     async def run(self) -> None:
-        """Read the accounts in use again, until cancelled."""
+        """Read the tokens and the accounts in use again, until cancelled."""
         while True:
             with trio.move_on_after(self._limits.access_refresh):
                 await self._asked.wait()
             self._asked = trio.Event()
+            await self._check_tokens()  # first: it takes few reads
             for account_id in self._book.in_use():
                 await self._refresh(account_id)
+
+    async def _check_tokens(self) -> None:
+        token_ids = sorted({token_id for tokens_in_use in self._tokens_in_use for token_id in tokens_in_use()})
+        size = self._limits.token_batch
+        for start in range(0, len(token_ids), size):
+            some = token_ids[start : start + size]
+            try:
+                gone = set(some).difference(await self._reads.live_tokens(some))
+                if gone:
+                    self._revoked_elsewhere(sorted(gone))
+            except TertuliaError as error:
+                logger.warning("the tokens of open sessions cannot be read: %s", error.detail)
+            except Exception:  # the next time may be luckier; the engine goes on
+                logger.exception("the tokens of open sessions cannot be read")
+
+    def _revoked_elsewhere(self, token_ids: list[int]) -> None:
+        self._hear(lambda: [revoke(token_ids) for revoke in self._revoke])
 
     async def _refresh(self, account_id: int) -> None:
         try:

@@ -88,7 +88,7 @@ async def open_server(
             authenticator = Authenticator(engine.world.reads, engine.world.access, engine.world.wall_clock)
             gateway = Gateway(engine, authenticator, settings.cable, nursery)
             if engine.cluster is not None:
-                engine.cluster.rights.share(authenticator.listeners, authenticator.revoked)
+                engine.cluster.rights.share(authenticator.listeners, authenticator.revoked, gateway.tokens_in_use)
             app = make_app(
                 engine,
                 authenticator=authenticator,

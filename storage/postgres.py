@@ -87,6 +87,9 @@ class PostgresStore:
     async def tokens_of(self, *, user_id: int | None = None, contact_id: int | None = None) -> Sequence[Token]:
         return await self._read(reads.tokens_of, user_id, contact_id)
 
+    async def live_tokens(self, token_ids: Collection[int]) -> Collection[int]:
+        return await self._read(reads.live_tokens, token_ids)
+
     async def inbox_by_identifier(self, identifier: str) -> Inbox | None:
         return await self._read(reads.inbox_by_identifier, identifier)
 

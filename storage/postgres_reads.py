@@ -135,6 +135,11 @@ async def tokens_of(db: asyncpg.Connection, user_id: int | None, contact_id: int
     return await select(db, Token, "contact_id = $1", contact_id)
 
 
+async def live_tokens(db: asyncpg.Connection, token_ids: Collection[int]) -> list[int]:
+    rows = await db.fetch("select id from tokens where id = any($1::bigint[])", _numbers(token_ids))
+    return [row[0] for row in rows]
+
+
 async def inbox_by_identifier(db: asyncpg.Connection, identifier: str) -> Inbox | None:
     return await select_one(db, Inbox, "identifier = $1", identifier)
 

@@ -125,6 +125,10 @@ def tokens_of(db: sqlite3.Connection, user_id: int | None, contact_id: int | Non
     return select(db, Token, "contact_id = ?", (contact_id,))
 
 
+def live_tokens(db: sqlite3.Connection, token_ids: Collection[int]) -> list[int]:
+    return [row[0] for row in db.execute(f"select id from tokens where {_is_one_of('id')}", (_json(token_ids),))]
+
+
 def inbox_by_identifier(db: sqlite3.Connection, identifier: str) -> Inbox | None:
     return select_one(db, Inbox, "identifier = ?", (identifier,))
 

@@ -165,6 +165,10 @@ class Gateway:
             if session.identity is not None and session.identity.principal.account_id == access.account_id:
                 session.recheck(access)
 
+    def tokens_in_use(self) -> set[int]:
+        """The tokens that opened the sessions."""
+        return {token_id for token_id, _ in self._identities}
+
     def revoke_token(self, token_id: int) -> None:
         """Close what was opened with this token."""
         self.revoke_tokens((token_id,))

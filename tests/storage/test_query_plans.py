@@ -68,6 +68,7 @@ QUERIES: Mapping[str, Query] = {
     "epoch": reads.epoch,
     "inbox_by_identifier": lambda db: reads.inbox_by_identifier(db, "inbox-1"),
     "last_seq_before": lambda db: reads.last_seq_before(db, 1, 1, T),
+    "live_tokens": lambda db: reads.live_tokens(db, [1, 2]),
     "log": lambda db: reads.log(db, 1, 1, 0, 9),
     "memberships": lambda db: reads.memberships(db, 1),
     "message": lambda db: reads.message(db, 1, 1, 1),

@@ -74,6 +74,20 @@ async def test_a_user_is_found_by_email_in_any_case(store: Store) -> None:
     assert await store.user_by_email("User1@Example.COM") == await store.user(1)
 
 
+async def test_a_token_lives_until_it_is_deleted_also_when_it_has_expired(store: Store) -> None:
+    first, expired, theirs = 1, 2, 21
+    assert sorted(await store.live_tokens([first, expired, theirs, 999])) == [first, expired, theirs]
+    await commit_all(store, writing(Delete(Token, {"user_id": 1, "id": first})))
+    assert sorted(await store.live_tokens({first, expired})) == [expired]
+
+
+async def test_any_number_of_tokens_is_asked_for_at_once(store: Store) -> None:
+    assert list(await store.live_tokens([])) == []
+    assert list(await store.live_tokens([1, 1])) == [1]
+    assert sorted(await store.live_tokens([*range(22, 40_000), 1])) == [1, 22]
+    assert list(await store.live_tokens([1, 10**30])) == [1]
+
+
 async def test_memberships_are_those_of_one_user_in_all_accounts(store: Store) -> None:
     second = AccountUser(account_id=THEIRS, user_id=1, role="viewer", created_at=T)
     await commit_all(store, inserting(second))

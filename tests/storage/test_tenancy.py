@@ -34,8 +34,8 @@ CASES: Mapping[str, Case] = {
 
 #: What belongs to no account, or is the way to find out to which one something belongs.
 WITHOUT_ACCOUNT = {
-    "epoch", "inbox_by_identifier", "memberships", "meta", "ping", "reserve", "token", "tokens_of", "user",
-    "user_by_email",
+    "epoch", "inbox_by_identifier", "live_tokens", "memberships", "meta", "ping", "reserve", "token", "tokens_of",
+    "user", "user_by_email",
 }  # fmt: skip
 
 #: Names its own account and nothing else.
