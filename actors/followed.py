@@ -35,6 +35,3 @@ class Followed:
         #: The last seq of each stream that this node's subscribers were told. An inbox has a stream per conversation.
         self.positions: dict[str, int] = {}
         self.filling: dict[str, Fill] = {}
-
-    def knows(self, stream: str) -> bool:
-        return stream in self.positions or stream in self.filling

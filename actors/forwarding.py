@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import msgspec
 import trio
@@ -45,12 +44,16 @@ from .wire import (
 logger = logging.getLogger("tertulia.forwarding")
 
 
+#: Keys of actors are numbers, texts, or tuples of them.
+Key: TypeAlias = int | str | tuple[int | str, ...]
+
+
 class Asked(msgspec.Struct, array_like=True):
     """A command. `seconds` is what its caller still waits; 0: nobody waits for the answer."""
 
     number: int
     kind: str
-    key: int | str | tuple[int | str, ...]
+    key: Key
     lane: int
     seconds: float
     command: bytes
@@ -82,6 +85,9 @@ class _Pending:
     envelope: Envelope
     lane: Lane
     until: float  # nobody waits for longer
+
+    def is_over(self, now: float) -> bool:
+        return min(self.envelope.deadline, self.until) <= now
 
 
 class Forwarding:
@@ -128,8 +134,8 @@ class Forwarding:
             now = trio.current_time()
             seconds = max(0.001, min(envelope.deadline, now + self._limits.longest_wait) - now)
             self._pending[number] = _Pending(home, address, envelope, lane, now + seconds)
-        kind, key = address
-        asked = Asked(number, kind.__name__, _plain(key), int(lane), seconds, command)
+        kind, key = cast("tuple[type[Any], Key]", address)
+        asked = Asked(number, kind.__name__, key, int(lane), seconds, command)
         self._parcel(home).asked.append(asked)
         self.forwarded += 1
         return True
@@ -210,12 +216,12 @@ class Forwarding:
             await trio.sleep(self._limits.forward_sweep)
             now = trio.current_time()
             for number, pending in list(self._pending.items()):
-                if pending.envelope.deadline <= now or pending.until <= now:
+                if pending.is_over(now):
                     del self._pending[number]
                     pending.envelope.refuse(DeadlineExceeded())
             homeless, self._homeless = self._homeless, []
             for pending in homeless:
-                if pending.envelope.deadline <= now or pending.until <= now:
+                if pending.is_over(now):
                     pending.envelope.refuse(DeadlineExceeded())
                 else:
                     self._send_again(pending)
@@ -290,8 +296,3 @@ class _Answer:
 
     def refuse(self, error: Exception) -> None:
         self._forwarding.answer(self._origin, Answered(self._number, True, encode_error(error)))
-
-
-def _plain(key: Hashable) -> Any:
-    """Keys are numbers, texts, or tuples of them."""
-    return key

@@ -131,10 +131,6 @@ class HealthData(Struct, frozen=True, kw_only=True):
     status: str
 
 
-def user_data(user: User) -> UserData:
-    return UserData(id=user.id, email=user.email, name=user.name)
-
-
 def account_data(account: Account) -> AccountData:
     return AccountData(
         id=account.id,

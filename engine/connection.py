@@ -18,7 +18,6 @@ from typing import Protocol
 
 from .config import SocketLimits
 from .frames import (
-    GOING_AWAY,
     INTERNAL_ERROR,
     NORMAL_CLOSURE,
     PONG,
@@ -177,9 +176,6 @@ class Connection:
     def abort(self) -> None:
         """Close at once."""
         self._end()
-
-    def go_away(self, last: bytes = b"") -> None:
-        self.close(GOING_AWAY, "server restart", last)
 
     def _finish(self, frames: bytes) -> None:
         self._closing = True

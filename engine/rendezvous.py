@@ -17,8 +17,6 @@ from hashlib import blake2b
 
 #: How many homes one set of nodes remembers. Each takes about 160 bytes.
 REMEMBERED_HOMES = 32_768
-#: Sets of nodes that are kept prepared: the one of now, and the one before while both are asked about.
-REMEMBERED_SETS = 2
 
 _DIGEST_BYTES = 16  # of a node's name: a prefix of fixed length, so that no node and key run into each other
 _WEIGHT_BYTES = 8
@@ -39,15 +37,3 @@ class Nodes:
         tail = key.encode()
         # Equal weights are as good as impossible; the names then decide, which is the same everywhere too.
         return max([(blake2b(seed + tail, digest_size=_WEIGHT_BYTES).digest(), name) for seed, name in self._seeds])[1]
-
-
-_prepared = lru_cache(REMEMBERED_SETS)(Nodes)
-
-
-def home_of(key: str, nodes: Collection[str]) -> str:
-    """The home of a key among these nodes, in whatever order they are named.
-
-    Raises:
-        ValueError: there is no node.
-    """
-    return _prepared(tuple(nodes)).home_of(key)

@@ -18,7 +18,7 @@ CLIENTS = ("tests", "bench")
 MAX_LINES = 350
 #: Folders of tests whose subjects are whole processes, and fixtures that are: these run in real time.
 REAL_TIME = frozenset({"processes", "chaos"})
-SERVER_FIXTURES = ("postgres_url", "postgres_server", "redis_url", "redis_server", "own_redis")
+SERVER_FIXTURES = ("postgres_url", "postgres_server", "redis_url", "redis_server")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 

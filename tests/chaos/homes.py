@@ -8,7 +8,7 @@ import trio
 from redis import Redis
 
 from tertulia.actors.conversation import ConversationActor
-from tertulia.engine.rendezvous import home_of
+from tertulia.engine.rendezvous import Nodes
 from tertulia.storage.redis_limits import BusLimits
 
 from .stage import Stage
@@ -19,7 +19,7 @@ async def home_among(stage: Stage, conversation_id: int) -> str:
     live = await trio.to_thread.run_sync(_live, stage.redis.url)
     by_pid = {node.pid: node.name for node in stage.nodes}
     key = (stage.demo["account_id"], conversation_id)
-    home = home_of(f"{ConversationActor.__name__}:{key}", live)
+    home = Nodes(live).home_of(f"{ConversationActor.__name__}:{key}")
     return by_pid[pid_in(home)]
 
 

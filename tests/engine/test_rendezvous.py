@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tertulia.engine.rendezvous import Nodes, home_of
+from tertulia.engine.rendezvous import Nodes
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SETS = st.lists(NAMES, min_size=1, max_size=8, unique=True)
@@ -21,10 +21,10 @@ KEYS = [f"conversation:1:{number}" for number in range(2000)]
 @given(key=NAMES, nodes=SETS, data=st.data())
 @settings(deadline=None)
 def test_the_home_is_one_of_the_nodes_whatever_their_order(key: str, nodes: list[str], data: st.DataObject) -> None:
-    home = home_of(key, nodes)
+    home = Nodes(nodes).home_of(key)
     assert home in nodes
     shuffled = data.draw(st.permutations([*nodes, *nodes[:2]]))
-    assert home_of(key, shuffled) == Nodes(frozenset(nodes)).home_of(key) == home
+    assert Nodes(shuffled).home_of(key) == Nodes(frozenset(nodes)).home_of(key) == home
 
 
 @given(nodes=SETS, comer=NAMES)
@@ -79,13 +79,13 @@ VECTORS = {
 
 
 def test_homes_are_the_same_in_every_version() -> None:
-    assert {key: home_of(key, ["a", "b", "ñ"]) for key in VECTORS} == VECTORS
+    assert {key: Nodes(["a", "b", "ñ"]).home_of(key) for key in VECTORS} == VECTORS
 
 
 def test_homes_are_the_same_in_every_process() -> None:
     program = (
-        "from tertulia.engine.rendezvous import home_of\n"
-        "print(*(home_of(f'conversation:1:{number}', {'a', 'b', 'c'}) for number in range(50)))"
+        "from tertulia.engine.rendezvous import Nodes\n"
+        "print(*(Nodes({'a', 'b', 'c'}).home_of(f'conversation:1:{number}') for number in range(50)))"
     )
     for seed in ("1", "2"):
         result = subprocess.run(
@@ -96,9 +96,9 @@ def test_homes_are_the_same_in_every_process() -> None:
             check=True,
             timeout=60,
         )
-        assert result.stdout.split() == [home_of(key, ["c", "b", "a"]) for key in KEYS[:50]]
+        assert result.stdout.split() == [Nodes(["c", "b", "a"]).home_of(key) for key in KEYS[:50]]
 
 
 def test_without_nodes_there_is_no_home() -> None:
     with pytest.raises(ValueError, match="at least one node"):
-        home_of("conversation:1:1", [])
+        Nodes([])
