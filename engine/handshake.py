@@ -17,6 +17,8 @@ from wsproto.events import AcceptConnection, RejectConnection, Request
 from wsproto.utilities import RemoteProtocolError
 
 KEY_SIZE = 16
+#: Bytes of a full segment on Ethernet: 1500, less the headers of IPv4 (20) and of TCP with its timestamps (32).
+FULL_SEGMENT = 1448
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,16 @@ class Handshake:
             raise BadHandshake(refusal(HTTPStatus.BAD_REQUEST, "A WebSocket upgrade has no body."))
 
     def accept(self, subprotocol: str | None) -> bytes:
-        """`subprotocol` is one that the client offered."""
-        return self._connection.send(AcceptConnection(subprotocol=subprotocol))
+        """The answer that lets the client in, as large as one full segment. `subprotocol` is one that it offered.
+
+        A TCP receiver acknowledges every second segment of full size at once, and small ones when it gets to it
+        (RFC 1122, 4.2.3.2). What full size is, it can only learn from the largest segment it has seen. Linux starts at
+        536 bytes, so to a client that has seen nothing larger every second chat message is worth an acknowledgement,
+        which the server then handles as well: a fifth of what sending a message costs.
+        """
+        answer = self._connection.send(AcceptConnection(subprotocol=subprotocol))
+        missing = FULL_SEGMENT - len(answer) - len(b"Padding: \r\n")
+        return answer if missing < 0 else answer[:-2] + b"Padding: " + b"0" * missing + b"\r\n\r\n"
 
 
 def query_of(query: str) -> dict[str, str]:

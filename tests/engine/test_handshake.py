@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from wsproto.utilities import LocalProtocolError
 
-from tertulia.engine.handshake import BadHandshake, Handshake
+from tertulia.engine.handshake import FULL_SEGMENT, BadHandshake, Handshake
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HEADERS = {
@@ -54,6 +54,13 @@ def test_the_request_is_read_as_values() -> None:
     assert request.query == {"token": "a b", "empty": ""}
     assert request.subprotocols == ("anycable-token.secret", "actioncable-v1-json")
     assert (request.headers["host"], request.headers["x-account-id"], request.client) == ("chat.example", "7", "::1")
+
+
+@pytest.mark.parametrize("subprotocol", [None, "actioncable-v1-json"])
+def test_the_answer_fills_a_segment_so_that_small_frames_are_not_each_acknowledged(subprotocol: str | None) -> None:
+    answer = Handshake(head(Sec_WebSocket_Protocol=subprotocol or "")).accept(subprotocol)
+    assert len(answer) == FULL_SEGMENT
+    assert response(answer).status_code == 101
 
 
 def test_the_answer_proves_that_the_key_was_read() -> None:
