@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from .group_commit import Committer
+from .job_contract import JobStore
 from .records import (
     Account,
     AccountEventRow,
@@ -26,6 +27,7 @@ from .records import (
     Record,
     Token,
     User,
+    Webhook,
 )
 from .writes import Unit
 
@@ -42,6 +44,7 @@ class AccountRecords:
     inboxes: Sequence[Inbox]
     inbox_members: Sequence[InboxMember]
     blocked_contacts: Collection[int] = ()
+    webhooks: Sequence[Webhook] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,7 @@ class Reads(Protocol):
         ...
 
 
-class Store(Reads, Committer, Protocol):
+class Store(Reads, JobStore, Committer, Protocol):
     """A whole store: what `open.open_store` opens."""
 
     async def new_epoch(self) -> str:

@@ -6,18 +6,21 @@ Any number of nodes may have the same database open.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import asyncpg
 
+from . import postgres_claims, postgres_jobs, postgres_webhooks
 from . import postgres_reads as reads
 from .bridge import Bridge, open_bridge
 from .contracts import AccountRecords, ConversationFilter, ConversationRecords
+from .job_contract import Claim, Claimed, JobFilter, QueueCount
 from .migrations.apply import fresh_epoch
 from .migrations.apply_postgres import apply_migrations
 from .postgres_connections import Connections
 from .postgres_limits import PostgresLimits
+from .postgres_wakeups import wake_ups
 from .postgres_writer import Writer
 from .records import (
     AccountEventRow,
@@ -25,11 +28,15 @@ from .records import (
     Contact,
     Conversation,
     Inbox,
+    Job,
+    JobQueueRow,
     LogRow,
     MessageRow,
     Record,
     Token,
     User,
+    Webhook,
+    WebhookDelivery,
 )
 from .writes import Unit
 
@@ -40,6 +47,7 @@ class PostgresStore:
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
         self._read = connections.read
+        self._work = connections.work
         self._writer = Writer()
 
     # The writer's side; see `group_commit.Committer`.
@@ -148,6 +156,92 @@ class PostgresStore:
         self, account_id: int, *, after: int | None = None, since: int | None = None, limit: int = 1000
     ) -> Sequence[AccountEventRow]:
         return await self._read(reads.account_log, account_id, after, since, limit)
+
+    # Jobs; see `job_contract.JobStore`.
+
+    async def claim_jobs(self, claim: Claim) -> Claimed:
+        return await self._work(postgres_claims.claim_jobs, claim)
+
+    async def renew_leases(self, worker: str, job_ids: Collection[str], lease_until: int) -> Collection[str]:
+        return await self._work(postgres_jobs.renew_leases, worker, job_ids, lease_until)
+
+    async def release_jobs(self, worker: str, job_ids: Collection[str]) -> None:
+        await self._work(postgres_jobs.release_jobs, worker, job_ids)
+
+    async def rescue_jobs(self, now: int, max_losses: int) -> int:
+        return await self._work(postgres_jobs.rescue_jobs, now, max_losses)
+
+    async def prune_jobs(self, *, completed_before: int, discarded_before: int, limit: int) -> int:
+        return await self._work(postgres_jobs.prune_jobs, completed_before, discarded_before, limit)
+
+    async def queue_counts(self) -> Sequence[QueueCount]:
+        return await self._read(postgres_jobs.queue_counts)
+
+    async def queues(self) -> Sequence[JobQueueRow]:
+        return await self._read(postgres_jobs.queues)
+
+    async def waiting_queues(self) -> Sequence[str]:
+        return await self._read(postgres_jobs.waiting_queues)
+
+    async def jobs(
+        self, account_id: int, which: JobFilter, *, before: str | None = None, limit: int = 25
+    ) -> Sequence[Job]:
+        return await self._read(postgres_jobs.jobs, account_id, which, before, limit)
+
+    async def job(self, account_id: int, job_id: str) -> Job | None:
+        return await self._read(postgres_jobs.job, account_id, job_id)
+
+    def job_wakeups(self, heard: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        return wake_ups(self.connections, self._writer.id, heard)
+
+    # Webhooks.
+
+    async def webhooks(self, account_id: int) -> Sequence[Webhook]:
+        return await self._read(postgres_webhooks.webhooks, account_id)
+
+    async def webhook(self, account_id: int, webhook_id: int) -> Webhook | None:
+        return await self._read(postgres_webhooks.webhook, account_id, webhook_id)
+
+    async def waiting_deliveries(self, account_id: int, webhook_id: int, *, limit: int) -> Sequence[WebhookDelivery]:
+        return await self._read(postgres_webhooks.waiting_deliveries, account_id, webhook_id, limit)
+
+    async def deliveries(
+        self,
+        account_id: int,
+        webhook_id: int,
+        *,
+        state: str | None = None,
+        before: str | None = None,
+        limit: int = 25,
+    ) -> Sequence[WebhookDelivery]:
+        return await self._read(postgres_webhooks.deliveries, account_id, webhook_id, state, before, limit)
+
+    async def delivery(self, account_id: int, delivery_id: str) -> WebhookDelivery | None:
+        return await self._read(postgres_webhooks.delivery, account_id, delivery_id)
+
+    async def count_waiting_deliveries(self, account_id: int, webhook_id: int, *, limit: int) -> int:
+        return await self._read(postgres_webhooks.count_waiting_deliveries, account_id, webhook_id, limit)
+
+    async def waiting_webhooks(self) -> Sequence[tuple[int, int]]:
+        return await self._read(postgres_webhooks.waiting_webhooks)
+
+    async def prune_deliveries(self, *, finished_before: int, limit: int) -> int:
+        return await self._work(postgres_webhooks.prune_deliveries, finished_before, limit)
+
+    # Timers.
+
+    async def idle_conversations(
+        self, account_id: int, *, inactive_since: int, after: tuple[int, int] = (0, 0), limit: int
+    ) -> Sequence[tuple[int, int]]:
+        return await self._read(postgres_webhooks.idle_conversations, account_id, inactive_since, after, limit)
+
+    async def waiting_conversations(
+        self, account_id: int, *, waiting_since: int, after: tuple[int, int] = (0, 0), limit: int
+    ) -> Sequence[tuple[int, int]]:
+        return await self._read(postgres_webhooks.waiting_conversations, account_id, waiting_since, after, limit)
+
+    async def accounts_with_setting(self, name: str) -> Sequence[int]:
+        return await self._read(postgres_webhooks.accounts_with_setting, name)
 
 
 @asynccontextmanager

@@ -8,18 +8,16 @@ rows, its changes of the log. A run ends where a fence depends on what an earlie
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, TypeAlias
 
 import asyncpg
 import msgspec
 
 from ..engine.errors import StaleWrite
-from .postgres_moves import LogRowType, Logs, Move, move_statement, type_of
-from .records import TABLES, Account, AccountEventRow, Conversation, EventRow, MessageRow, Record
-from .rows import columns_of, to_value, values_of
-from .writes import AmendMessage, Delete, EraseLog, Insert, Unit, Update, Upsert, Write
+from .postgres_moves import Logs, Move, move_statement
+from .postgres_steps import Steps, insert_rows
+from .records import Account, AccountEventRow, Conversation, EventRow, MessageRow, Record
+from .writes import AmendMessage, Delete, EraseLog, Insert, Unit, Update, Upsert
 
 Numbered: TypeAlias = tuple[int, Unit]
 
@@ -93,9 +91,9 @@ def _runs(units: Sequence[Numbered]) -> Iterable[tuple[list[Numbered], Logs]]:
 
 async def _move(connection: asyncpg.Connection, moves: Iterable[Move]) -> set[int]:
     """Move logs whose last seq is what their actors read; returns the units of the others."""
-    groups: dict[tuple[Any, ...], list[Move]] = {}
+    groups: dict[type[Record], list[Move]] = {}
     for move in moves:
-        groups.setdefault((move.kind, *move.changes), []).append(move)
+        groups.setdefault(move.kind, []).append(move)
     stale: set[int] = set()
     for group in groups.values():
         statement, columns = move_statement(group)
@@ -104,65 +102,18 @@ async def _move(connection: asyncpg.Connection, moves: Iterable[Move]) -> set[in
     return stale
 
 
-@dataclass(slots=True)
-class _Steps:
-    """Changes of records in their order; those that are the same statement go to the server together."""
-
-    connection: asyncpg.Connection
-    _inserts: dict[type[Record], list[tuple[Any, ...]]]
-    _statement: str = ""
-    _values: list[Sequence[Any]] = field(default_factory=list[Sequence[Any]])
-
-    def insert(self, record: Record) -> None:
-        self._inserts.setdefault(type(record), []).append(values_of(record))
-
-    async def change(self, statement: str, values: Sequence[Any]) -> None:
-        if self._inserts or (statement != self._statement and self._values):
-            await self.flush()
-        self._statement = statement
-        self._values.append(values)
-
-    async def flush(self) -> None:
-        """What waits: the changes, and then the new records in the order of `TABLES`; none refers to a later one."""
-        if self._values:
-            await self.connection.executemany(self._statement, self._values)
-        self._values.clear()
-        for kind in TABLES if self._inserts else ():
-            if kind in self._inserts:
-                await self.connection.executemany(_insert(kind), self._inserts[kind])
-        self._inserts.clear()
-
-
 async def _change_records(connection: asyncpg.Connection, units: Iterable[Unit]) -> list[AmendMessage | EraseLog]:
     """Change records, in order; returns the changes of the log, whose turn comes after the log's new rows."""
     amendments: list[AmendMessage | EraseLog] = []
-    steps = _Steps(connection, {})
+    steps = Steps(connection)
     for unit in units:
         for write in unit.writes:
-            match write:
-                case Insert(record):
-                    steps.insert(record)
-                case AmendMessage() | EraseLog():
-                    amendments.append(write)
-                case _:
-                    await steps.change(*_change(write))
+            if isinstance(write, AmendMessage | EraseLog):
+                amendments.append(write)
+            else:
+                await steps.take(write)
     await steps.flush()
     return amendments
-
-
-def _change(write: Write) -> tuple[str, Sequence[Any]]:
-    match write:
-        case Upsert(record):
-            return _upsert(type(record)), values_of(record)
-        case Update(kind, where, values):
-            changed = ", ".join(f"{column} = ${n}" for n, column in enumerate(values, start=1))
-            condition = _all_equal(where, first=len(values) + 1)
-            statement = f"update {TABLES[kind][0]} set {changed} where {condition}"
-            return statement, [*map(to_value, values.values()), *_values(where)]
-        case Delete(kind, where):
-            return f"delete from {TABLES[kind][0]} where {_all_equal(where)}", _values(where)
-        case _:
-            raise TypeError(f"{type(write).__name__} is no change of a record.")
 
 
 async def _insert_rows(connection: asyncpg.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -201,39 +152,6 @@ _ERASE = f"update messages set content = null, content_attributes = null, delete
 _EVENTS_ABOUT = "select seq, data from events where account_id = $1 and conversation_id = $2 and message_seq = $3"
 
 
-@cache
-def _insert(kind: type[Record]) -> str:
-    columns = columns_of(kind)
-    values = ",".join(f"${n}" for n in range(1, len(columns) + 1))
-    return f"insert into {TABLES[kind][0]} ({','.join(columns)}) values ({values})"
-
-
-@cache
-def _upsert(kind: type[Record]) -> str:
-    _, keys = TABLES[kind]
-    changed = ", ".join(f"{column} = excluded.{column}" for column in columns_of(kind) if column not in keys)
-    return f"{_insert(kind)} on conflict ({','.join(keys)}) do " + (f"update set {changed}" if changed else "nothing")
-
-
-def _insert_rows_statement(table: str, kind: LogRowType) -> str:
-    """Its parameters are one array for each column."""
-    arrays = ",".join(f"${n}::{type_of(kind, name)}[]" for n, name in enumerate(kind._fields, start=1))
-    return f"insert into {table} ({','.join(kind._fields)}) select * from unnest({arrays})"
-
-
-_INSERT_MESSAGES = _insert_rows_statement("messages", MessageRow)
-_INSERT_EVENTS = _insert_rows_statement("events", EventRow)
-_INSERT_ACCOUNT_EVENTS = _insert_rows_statement("account_events", AccountEventRow)
-
-
-def _all_equal(where: dict[str, Any], first: int = 1) -> str:
-    """A condition on `_values(where)`, which are the parameters from `first` on."""
-    parts: list[str] = []
-    for column, value in where.items():
-        parts.append(f"{column} is null" if value is None else f"{column} = ${first}")
-        first += value is not None
-    return " and ".join(parts)
-
-
-def _values(where: dict[str, Any]) -> list[Any]:
-    return [value for value in where.values() if value is not None]
+_INSERT_MESSAGES = insert_rows("messages", MessageRow, MessageRow._fields)
+_INSERT_EVENTS = insert_rows("events", EventRow, EventRow._fields)
+_INSERT_ACCOUNT_EVENTS = insert_rows("account_events", AccountEventRow, AccountEventRow._fields)

@@ -7,7 +7,7 @@ asyncpg works on asyncio's loop, behind the bridge. Whatever happens to a connec
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import asyncpg
@@ -24,12 +24,16 @@ T = TypeVar("T")
 
 APPLICATION = "tertulia"
 
+#: Each row that is written is found by an index. A plan is kept, though, and one that was made while a table was small
+#: would read the whole of it, when it is large, for each of these rows.
+_BY_INDEX = {"enable_seqscan": "off"}
+
 #: Classes of SQLSTATE with which a server refuses to open a connection that will not be opened later either: who signs
 #: in, which database, which settings.
 _REFUSED_CLASSES = frozenset({"28", "3D", "42", "22"})
 
 #: What the server, the network and asyncpg raise. Its internal error is a farewell of the server that came in between.
-_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 _NUMBER_TOO_LARGE = "22003"
 _NO_SUCH_TEXT = frozenset({"22021", "22P05"})  # NUL, and what the database's encoding does not have
@@ -40,27 +44,34 @@ class Connections:
 
     def __init__(self, bridge: Bridge, url: str, limits: PostgresLimits | None = None) -> None:
         """Raises BadDatabaseUrl."""
-        self._bridge = bridge
+        self.bridge = bridge
         self._url = url
         self._place = place(url)
-        self._limits = limits or PostgresLimits()
-        self._readers = Pool(bridge, self.connect, self._limits.connections, self._limits)
-        self._writers = Pool(bridge, self.connect, self._limits.write_connections, self._limits)
+        self.limits = limits or PostgresLimits()
+        self._readers = Pool(bridge, self.connect, self.limits.connections, self.limits)
+        self._writers = Pool(bridge, self._connect_by_index, self.limits.write_connections, self.limits)
+        self._workers = Pool(bridge, self._connect_by_index, self.limits.job_connections, self.limits)
 
-    async def connect(self) -> asyncpg.Connection:
+    async def connect(self, settings: Mapping[str, str] | None = None) -> asyncpg.Connection:
         """Open a connection that belongs to the caller.
+
+        Args:
+            settings: PostgreSQL's, for this connection.
 
         Raises:
             BadDatabaseUrl: the server refuses it, or the URL is none.
             Unavailable: the server cannot be reached now.
         """
         try:
-            return await self._bridge.call(_connect, self._url, self._limits)
+            return await self.bridge.call(_connect, self._url, self.limits, settings or {})
         except TertuliaError:
             raise
         except Exception as error:
             told = _why_not_connected(error, self._place)
         raise told  # without what asyncpg raised, whose text may quote the URL
+
+    async def _connect_by_index(self) -> asyncpg.Connection:
+        return await self.connect(_BY_INDEX)
 
     async def open(self, prepare: Callable[[asyncpg.Connection], Coroutine[Any, Any, object]]) -> None:
         """Connect for the first time and run `prepare(connection)`, which may take its time.
@@ -70,10 +81,10 @@ class Connections:
         """
         connection = await self.connect()
         try:
-            await self._bridge.call(prepare, connection)
+            await self.bridge.call(prepare, connection)
         except BaseException as error:
-            self._bridge.post(connection.terminate)
-            if isinstance(error, _FAILURES):
+            self.bridge.post(connection.terminate)
+            if isinstance(error, FAILURES):
                 raise Unavailable(f"The database {self._place} cannot be made ready: {_line(error)}.") from error
             raise
         self._readers.keep(connection)
@@ -98,25 +109,32 @@ class Connections:
             OutcomeUnknown: the connection was lost meanwhile, and `work` did not say what that means.
             Unavailable: the database does not answer, or the store is closed; nothing was written.
         """
-        async with self._writers.connection() as lease:
+        return await self._write(self._writers, work, arguments)
+
+    async def work(self, work: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> T:
+        """The same as `write`, for what workers do beside it: on connections of their own."""
+        return await self._write(self._workers, work, arguments)
+
+    async def _write(self, pool: Pool, work: Callable[..., Coroutine[Any, Any, T]], arguments: tuple[object, ...]) -> T:
+        async with pool.connection() as lease:
             try:
-                return await self._bridge.call(work, lease.connection, *arguments)
-            except _FAILURES as error:
+                return await self.bridge.call(work, lease.connection, *arguments)
+            except FAILURES as error:
                 kind = Unavailable if is_certain(error) else OutcomeUnknown
                 raise kind(f"The database cannot be written: {_line(error)}.") from error
 
     async def aclose(self) -> None:
         """Sign off. Reads and writes raise Unavailable from now on."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._readers.aclose)
-            nursery.start_soon(self._writers.aclose)
+            for pool in (self._readers, self._writers, self._workers):
+                nursery.start_soon(pool.aclose)
 
     async def _read(
         self, query: Callable[..., Coroutine[Any, Any, T]], arguments: tuple[object, ...], *, again: bool
     ) -> T:
         async with self._readers.connection() as lease:
             try:
-                return await self._bridge.call(query, lease.connection, *arguments)
+                return await self.bridge.call(query, lease.connection, *arguments)
             except Exception as error:
                 if again and not lease.fresh and _is_lost(error):
                     raise _Lost from error
@@ -132,7 +150,7 @@ class _Lost(Exception):
     """The connection was dead before the query reached the server, or died under it."""
 
 
-async def _connect(url: str, limits: PostgresLimits) -> asyncpg.Connection:
+async def _connect(url: str, limits: PostgresLimits, settings: Mapping[str, str]) -> asyncpg.Connection:
     return await asyncpg.connect(
         url,
         timeout=limits.connect_timeout,
@@ -144,6 +162,7 @@ async def _connect(url: str, limits: PostgresLimits) -> asyncpg.Connection:
             "idle_in_transaction_session_timeout": _milliseconds(limits.idle_transaction_timeout),
             "synchronous_commit": "on",  # what is acknowledged is on the disk
             "jit": "off",  # costs more than any of these queries
+            **settings,
         },
     )
 
@@ -164,7 +183,7 @@ def _is_lost(error: Exception) -> bool:
         # It says FATAL and goes, the connection was lost (class 08), or the tables changed under a prepared statement.
         state = error.sqlstate or ""
         return not is_certain(error) or state[:2] == "08" or isinstance(error, asyncpg.InvalidCachedStatementError)
-    return isinstance(error, _FAILURES)
+    return isinstance(error, FAILURES)
 
 
 def _why_not_read(error: Exception) -> TertuliaError | None:
@@ -178,7 +197,7 @@ def _why_not_read(error: Exception) -> TertuliaError | None:
             return NotFound()
         if error.sqlstate in _NO_SUCH_TEXT:
             return Invalid("A text in the request has a character that cannot be stored.")
-    if isinstance(error, _FAILURES):
+    if isinstance(error, FAILURES):
         return Unavailable(f"The database cannot be read: {_line(error)}.")
     return None
 

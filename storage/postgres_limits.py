@@ -11,6 +11,7 @@ class PostgresLimits:
 
     connections: int = 8  # of one node, for reads
     write_connections: int = 2
+    job_connections: int = 2  # for workers, who are not to wait for those who write, nor these for them
     connect_timeout: float = 5.0  # TLS and sign-in included
     acquire_timeout: float = 5.0  # for a connection that is free, or a new one
     statement_timeout: float = 5.0  # the server stops what takes longer
@@ -20,6 +21,7 @@ class PostgresLimits:
     min_backoff: float = 0.05  # between two tries to connect
     max_backoff: float = 1.0
     closing_timeout: float = 1.0  # to sign off
+    wake_up_check: float = 15.0  # a connection that only listens is asked whether it is alive so often
     prepared_statements: int = 256  # of one connection
 
     def __post_init__(self) -> None:

@@ -6,10 +6,11 @@ are written, or none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, get_args, get_type_hints
 
 from ..engine.errors import Invalid
 from .records import TABLES, Account, AccountEventRow, Conversation, EventRow, LogRow, MessageRow, Record
@@ -65,7 +66,7 @@ class Logs:
 
 
 def hot_moves(units: Sequence[Unit]) -> list[Move] | None:
-    """The moves of a batch that one statement can write: nothing but logs of conversations, each with the same columns.
+    """The moves of a batch that one statement can write: nothing but logs of conversations.
 
     None where the batch is of another kind.
     """
@@ -79,42 +80,73 @@ def hot_moves(units: Sequence[Unit]) -> list[Move] | None:
         elif not _is_about(unit.conversation_id, unit.messages) or not _is_about(unit.conversation_id, unit.events):
             return None
     moves = list(logs.moves)
-    if len({move.log_id for move in moves}) < len(moves):  # of two accounts: one of them is wrong
-        return None
-    columns = moves[0].changes.keys() if moves else ()
-    return moves if all(move.changes.keys() == columns for move in moves) else None
+    # Twice: of two accounts, and one of them is wrong.
+    return moves if len({move.log_id for move in moves}) == len(moves) else None
 
 
 def _is_about(conversation_id: int, rows: Iterable[LogRow]) -> bool:
     return all(row.conversation_id == conversation_id for row in rows)
 
 
-def columns_of_moves(moves: Sequence[Move]) -> list[Sequence[Any]]:
-    """The arrays that the statements below take: id, account, old seq, new seq, and the values of the changes."""
+class Changes(NamedTuple):
+    """Columns that moves change: `all` of them, or only `some`, which leave the others' columns as they are."""
+
+    all: tuple[str, ...]
+    some: tuple[str, ...] = ()
+
+    @property
+    def arrays(self) -> int:
+        return len(self.all) + 2 * len(self.some)
+
+
+def changes_of(moves: Sequence[Move]) -> Changes:
+    """In one order whatever the moves' is, so that the same columns are the same statement."""
+    count: Counter[str] = Counter()
+    for columns, moved in Counter(tuple(move.changes) for move in moves).items():
+        for column in columns:
+            count[column] += moved
+    names = sorted(count)
+    return Changes(
+        tuple(name for name in names if count[name] == len(moves)),
+        tuple(name for name in names if count[name] < len(moves)),
+    )
+
+
+def columns_of_moves(moves: Sequence[Move], changes: Changes) -> list[Sequence[Any]]:
+    """The arrays that the statements below take: id, account, old seq, new seq, the values of what all change, then of
+    what some change, each followed by who does.
+    """
     fixed: list[Sequence[Any]] = [
         [move.log_id for move in moves],
         [move.account_id for move in moves],
         [move.old_seq for move in moves],
         [move.new_seq for move in moves],
     ]
-    for column in moves[0].changes if moves else ():
+    for column in changes.all:
         fixed.append([to_value(move.changes[column]) for move in moves])
+    for column in changes.some:
+        fixed.append([to_value(move.changes.get(column)) for move in moves])
+        fixed.append([column in move.changes for move in moves])
     return fixed
 
 
 def move_statement(moves: Sequence[Move]) -> tuple[str, list[Sequence[Any]]]:
-    """What moves logs of one kind with the same columns, and its parameters; it returns the ids of the moved ones."""
-    first = moves[0]
-    return _move_sql(first.kind, tuple(first.changes)), columns_of_moves(moves)
+    """What moves logs of one kind, and its parameters; it returns the ids of the moved ones."""
+    changes = changes_of(moves)
+    return _move_sql(moves[0].kind, changes), columns_of_moves(moves, changes)
 
 
 @cache
-def _move_sql(kind: type[Record], changes: tuple[str, ...], first: int = 1, condition: str = "") -> str:
+def _move_sql(kind: type[Record], changes: Changes, first: int = 1, condition: str = "") -> str:
     table = TABLES[kind][0]
-    names = ["id", "account_id", "old_seq", "new_seq", *changes]
-    types = ["bigint"] * 4 + [type_of(kind, column) for column in changes]
+    names = ["id", "account_id", "old_seq", "new_seq", *changes.all]
+    types = ["bigint"] * 4 + [type_of(kind, column) for column in changes.all]
+    sets = "".join(f", {column} = k.{column}" for column in changes.all)
+    for column in changes.some:
+        names += [column, f"has_{column}"]
+        types += [type_of(kind, column), "boolean"]
+        sets += f", {column} = case when k.has_{column} then k.{column} else c.{column} end"
     arrays = ", ".join(f"${n}::{type}[]" for n, type in enumerate(types, start=first))
-    sets = "".join(f", {column} = k.{column}" for column in changes)
     owner = "id" if kind is Account else "account_id"
     return (
         f"update {table} as c set last_seq = k.new_seq{sets} from unnest({arrays}) as k({', '.join(names)})"
@@ -131,14 +163,14 @@ _OF_A_MOVED_LOG = "(r.conversation_id in (select id from moved)) is true"
 
 
 @cache
-def batch_statement(changes: tuple[str, ...]) -> str:
+def batch_statement(changes: Changes) -> str:
     """One statement for a whole batch: who may write, locks, fences, rows, and the note that it was written.
 
     The locks are taken in the order of the ids, so that two nodes cannot wait for each other. The first lock is the
     writer's own row: an earlier attempt at the same batch, whose answer was lost and which still runs, is waited for.
     """
     first = _BEFORE_MOVES + 1
-    messages = first + 4 + len(changes)
+    messages = first + 4 + changes.arrays
     events = messages + len(MessageRow._fields)
     return f"""
 with claimed as materialized (
@@ -181,4 +213,4 @@ def type_of(kind: RowType, column: str) -> str:
         raise Invalid(f"{kind.__name__} has no column {column}.") from None
 
 
-_NAMES: dict[Any, str] = {int: "bigint", bool: "boolean"}
+_NAMES: dict[Any, str] = {int: "bigint", bool: "boolean", float: "double precision"}

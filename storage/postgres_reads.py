@@ -31,8 +31,9 @@ from .records import (
     Record,
     Token,
     User,
+    Webhook,
 )
-from .rows import columns_of, record_from, records_from
+from .rows import columns_of, is_numbered, record_from, records_from
 
 R = TypeVar("R", bound=Record)
 
@@ -59,8 +60,8 @@ async def select_one(db: asyncpg.Connection, kind: type[R], condition: str, *par
 
 async def reserve(db: asyncpg.Connection, kind: type[Record], count: int) -> int:
     """The first of `count` consecutive ids that no record had, and that nobody else gets."""
-    table, keys = TABLES[kind]
-    if keys != ("id",):
+    table, _ = TABLES[kind]
+    if not is_numbered(kind):
         raise ValueError(f"{kind.__name__} records have no id.")
     return int(await db.fetchval("select reserve_ids($1::text::regclass, $2)", f"{table}_ids", count))
 
@@ -74,7 +75,7 @@ async def meta(db: asyncpg.Connection, key: str) -> str | None:
     return None if found is None else str(found)
 
 
-def _all_of(kind: type[Record], condition: str, order: str = "") -> str:
+def all_as_json(kind: type[Record], condition: str, order: str = "") -> str:
     """All records of a kind as one column. So one statement reads them: a transaction would have to end, and a caller
     that is cancelled would wait for that."""
     table, _ = TABLES[kind]
@@ -85,11 +86,12 @@ def _all_of(kind: type[Record], condition: str, order: str = "") -> str:
 _ACCOUNT_WIDTH = len(columns_of(Account))
 _ACCOUNT = f"""
 select {_columns(Account)},
-       {_all_of(User, "id in (select user_id from account_users where account_id = $1)")},
-       {_all_of(AccountUser, "account_id = $1")},
-       {_all_of(Inbox, "account_id = $1", " order by id")},
-       {_all_of(InboxMember, "account_id = $1")},
-       array(select id from contacts where account_id = $1 and blocked)
+       {all_as_json(User, "id in (select user_id from account_users where account_id = $1)")},
+       {all_as_json(AccountUser, "account_id = $1")},
+       {all_as_json(Inbox, "account_id = $1", " order by id")},
+       {all_as_json(InboxMember, "account_id = $1")},
+       array(select id from contacts where account_id = $1 and blocked),
+       {all_as_json(Webhook, "account_id = $1", " order by id")}
   from accounts where id = $1
 """
 
@@ -98,18 +100,20 @@ async def account(db: asyncpg.Connection, account_id: int) -> AccountRecords | N
     row: Any = await db.fetchrow(_ACCOUNT, account_id)
     if row is None:
         return None
-    users, members, inboxes, inbox_members, blocked_contacts = row[_ACCOUNT_WIDTH:]
+    users, members, inboxes, inbox_members, blocked_contacts, webhooks = row[_ACCOUNT_WIDTH:]
     return AccountRecords(
         account=record_from(Account, row[:_ACCOUNT_WIDTH]),
-        users={user.id: user for user in _from_json(User, users)},
-        members=_from_json(AccountUser, members),
-        inboxes=_from_json(Inbox, inboxes),
-        inbox_members=_from_json(InboxMember, inbox_members),
+        users={user.id: user for user in records_from_json(User, users)},
+        members=records_from_json(AccountUser, members),
+        inboxes=records_from_json(Inbox, inboxes),
+        inbox_members=records_from_json(InboxMember, inbox_members),
         blocked_contacts=blocked_contacts,
+        webhooks=records_from_json(Webhook, webhooks),
     )
 
 
-def _from_json(kind: type[R], rows: str) -> list[R]:
+def records_from_json(kind: type[R], rows: str) -> list[R]:
+    """What `all_as_json` selected."""
     return records_from(kind, msgspec.json.decode(rows))
 
 

@@ -25,9 +25,10 @@ import asyncpg
 from ..engine.errors import Conflict, Invalid, OutcomeUnknown, StaleWrite, TertuliaError, Unavailable
 from .postgres_changes import Numbered, lock_logs, write_units
 from .postgres_errors import is_certain, is_the_databases, is_units_own_fault, passes, reason
-from .postgres_moves import Move, batch_statement, columns_of_moves, hot_moves
-from .records import EventRow, MessageRow
-from .writes import Unit
+from .postgres_moves import Move, batch_statement, changes_of, columns_of_moves, hot_moves
+from .postgres_wakeups import CHANNEL
+from .records import EventRow, JobState, MessageRow
+from .writes import Enqueue, Unit
 
 #: How often a transaction is run that met another one's locks, before it is the caller's turn to wait.
 ATTEMPTS = 4
@@ -40,6 +41,8 @@ _NO_EVENTS: Sequence[Sequence[Any]] = [()] * len(EventRow._fields)
 _NOTED = "select batch, stale, refused from commits where writer = $1"
 _CLAIM = f"{_NOTED} for update"
 _NOTE = "update commits set batch = $2, stale = '{}', refused = $3, written_at = now() where writer = $1"
+#: Wakes the workers of other nodes when, and only if, the transaction commits. This node knows its own by the number.
+_NOTE_AND_WAKE = f"{_NOTE} returning pg_notify('{CHANNEL}', $1::bigint::text)"
 _REGISTER = "insert into commits (writer, batch) values ($1, 0) on conflict do nothing"
 #: Rows of writers that are gone. One that comes back registers again; no answer is in doubt for so long.
 _PRUNE = """
@@ -52,12 +55,12 @@ delete from commits where writer in (
 class Writer:
     """Commits one batch after the other; each node has one for its store.
 
-    Args:
+    Attributes:
         id: names the writer's row; no other writer may ever have had it.
     """
 
     def __init__(self, id: int | None = None) -> None:
-        self._id = secrets.randbits(63) if id is None else id
+        self.id = secrets.randbits(63) if id is None else id
         self._batch = 0
         self._first: Unit | None = None
         self._answer: dict[int, Exception] | None = None
@@ -107,15 +110,16 @@ class Writer:
     ) -> dict[int, Exception]:
         messages = [row for unit in units for row in unit.messages]
         events = [row for unit in units for row in unit.events]
-        statement = batch_statement(tuple(moves[0].changes) if moves else ())
+        changes = changes_of(moves)
+        statement = batch_statement(changes)
         values = (
-            *columns_of_moves(moves),
+            *columns_of_moves(moves, changes),
             *(zip(*messages, strict=True) if messages else _NO_MESSAGES),
             *(zip(*events, strict=True) if events else _NO_EVENTS),
         )
         while True:
             try:
-                row = await connection.fetchrow(statement, self._id, self._batch, *values)
+                row = await connection.fetchrow(statement, self.id, self._batch, *values)
             except Exception as error:
                 _check_not_lost(connection, error)
                 raise
@@ -123,7 +127,7 @@ class Writer:
             if row["claimed"]:
                 moved = set(row["moved"])
                 return _stale(move for move in moves if move.log_id not in moved)
-            noted = await connection.fetchrow(_NOTED, self._id)
+            noted = await connection.fetchrow(_NOTED, self.id)
             if noted is not None:
                 return _answer_in(noted, units)
             await self._register(connection)
@@ -134,7 +138,7 @@ class Writer:
         transaction = connection.transaction()
         await transaction.start()
         try:
-            while (noted := await connection.fetchrow(_CLAIM, self._id)) is None:
+            while (noted := await connection.fetchrow(_CLAIM, self.id)) is None:
                 await self._register(connection)
             if noted["batch"] >= self._batch:
                 refused = _answer_in(noted, units)
@@ -145,7 +149,8 @@ class Writer:
                     refused = await write_units(connection, numbered)
                 else:
                     refused = await _write_by_halves(connection, numbered)
-                await connection.execute(_NOTE, self._id, self._batch, _text_of(refused))
+                note = _NOTE_AND_WAKE if _has_work(units, refused) else _NOTE
+                await connection.execute(note, self.id, self._batch, _text_of(refused))
         except Exception as error:
             if is_certain(error) or is_units_own_fault(error):
                 await transaction.rollback()
@@ -164,7 +169,7 @@ class Writer:
 
     async def _register(self, connection: asyncpg.Connection) -> None:
         await connection.execute(_PRUNE)
-        await connection.execute(_REGISTER, self._id)
+        await connection.execute(_REGISTER, self.id)
 
 
 async def _write_by_halves(connection: asyncpg.Connection, units: Sequence[Numbered]) -> dict[int, Exception]:
@@ -185,6 +190,16 @@ async def _write_by_halves(connection: asyncpg.Connection, units: Sequence[Numbe
         return refused
     await savepoint.commit()
     return refused
+
+
+def _has_work(units: Sequence[Unit], refused: Mapping[int, Exception]) -> bool:
+    """Whether there is a new job that a worker may begin now."""
+    return any(
+        isinstance(write, Enqueue) and write.job.state == JobState.AVAILABLE
+        for index, unit in enumerate(units)
+        if unit.writes and index not in refused
+        for write in unit.writes
+    )
 
 
 def _stale(moves: Iterable[Move]) -> dict[int, Exception]:

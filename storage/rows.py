@@ -43,6 +43,12 @@ def columns_of(record: type[Record]) -> tuple[str, ...]:
     return _layout(record).columns
 
 
+@cache
+def is_numbered(record: type[Record]) -> bool:
+    """Whether records of this kind have ids that the store gives: numbers, not texts."""
+    return any(field.name == "id" and field.type is int for field in msgspec.structs.fields(record))
+
+
 def to_value(value: Any) -> Any:
     """A column's value as every store takes it."""
     if isinstance(value, list | dict):

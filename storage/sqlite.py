@@ -7,17 +7,18 @@ same store without a file and without threads.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 import trio
 
 from ..engine.errors import Unavailable
+from . import sqlite_jobs, sqlite_webhooks, sqlite_writer
 from . import sqlite_reads as reads
-from . import sqlite_writer
 from .contracts import AccountRecords, ConversationFilter, ConversationRecords
 from .file_lock import FileLock, make_private
+from .job_contract import Claim, Claimed, JobFilter, QueueCount
 from .migrations.apply import apply_migrations, fresh_epoch
 from .records import (
     AccountEventRow,
@@ -25,11 +26,15 @@ from .records import (
     Contact,
     Conversation,
     Inbox,
+    Job,
+    JobQueueRow,
     LogRow,
     MessageRow,
     Record,
     Token,
     User,
+    Webhook,
+    WebhookDelivery,
 )
 from .sqlite_connections import Connections, connect
 from .writes import Unit
@@ -42,6 +47,7 @@ class SqliteStore:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self._write = connections.write
         self._read = connections.read
         self._look_up = connections.look_up
         self._next_ids: dict[type[Record], int] = {}
@@ -173,6 +179,92 @@ class SqliteStore:
         self, account_id: int, *, after: int | None = None, since: int | None = None, limit: int = 1000
     ) -> Sequence[AccountEventRow]:
         return await self._read(reads.account_log, account_id, after, since, limit)
+
+    # Jobs; see `job_contract.JobStore`.
+
+    async def claim_jobs(self, claim: Claim) -> Claimed:
+        return await self._write(sqlite_jobs.claim_jobs, claim)
+
+    async def renew_leases(self, worker: str, job_ids: Collection[str], lease_until: int) -> Collection[str]:
+        return await self._write(sqlite_jobs.renew_leases, worker, job_ids, lease_until)
+
+    async def release_jobs(self, worker: str, job_ids: Collection[str]) -> None:
+        await self._write(sqlite_jobs.release_jobs, worker, job_ids)
+
+    async def rescue_jobs(self, now: int, max_losses: int) -> int:
+        return await self._write(sqlite_jobs.rescue_jobs, now, max_losses)
+
+    async def prune_jobs(self, *, completed_before: int, discarded_before: int, limit: int) -> int:
+        return await self._write(sqlite_jobs.prune_jobs, completed_before, discarded_before, limit)
+
+    async def queue_counts(self) -> Sequence[QueueCount]:
+        return await self._read(sqlite_jobs.queue_counts)
+
+    async def queues(self) -> Sequence[JobQueueRow]:
+        return await self._look_up(sqlite_jobs.queues)
+
+    async def waiting_queues(self) -> Sequence[str]:
+        return await self._look_up(sqlite_jobs.waiting_queues)
+
+    async def jobs(
+        self, account_id: int, which: JobFilter, *, before: str | None = None, limit: int = 25
+    ) -> Sequence[Job]:
+        return await self._read(sqlite_jobs.jobs, account_id, which, before, limit)
+
+    async def job(self, account_id: int, job_id: str) -> Job | None:
+        return await self._look_up(sqlite_jobs.job, account_id, job_id)
+
+    def job_wakeups(self, heard: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        return nullcontext()  # there are no other nodes
+
+    # Webhooks.
+
+    async def webhooks(self, account_id: int) -> Sequence[Webhook]:
+        return await self._look_up(sqlite_webhooks.webhooks, account_id)
+
+    async def webhook(self, account_id: int, webhook_id: int) -> Webhook | None:
+        return await self._look_up(sqlite_webhooks.webhook, account_id, webhook_id)
+
+    async def waiting_deliveries(self, account_id: int, webhook_id: int, *, limit: int) -> Sequence[WebhookDelivery]:
+        return await self._read(sqlite_webhooks.waiting_deliveries, account_id, webhook_id, limit)
+
+    async def deliveries(
+        self,
+        account_id: int,
+        webhook_id: int,
+        *,
+        state: str | None = None,
+        before: str | None = None,
+        limit: int = 25,
+    ) -> Sequence[WebhookDelivery]:
+        return await self._read(sqlite_webhooks.deliveries, account_id, webhook_id, state, before, limit)
+
+    async def delivery(self, account_id: int, delivery_id: str) -> WebhookDelivery | None:
+        return await self._look_up(sqlite_webhooks.delivery, account_id, delivery_id)
+
+    async def count_waiting_deliveries(self, account_id: int, webhook_id: int, *, limit: int) -> int:
+        return await self._read(sqlite_webhooks.count_waiting_deliveries, account_id, webhook_id, limit)
+
+    async def waiting_webhooks(self) -> Sequence[tuple[int, int]]:
+        return await self._read(sqlite_webhooks.waiting_webhooks)
+
+    async def prune_deliveries(self, *, finished_before: int, limit: int) -> int:
+        return await self._write(sqlite_webhooks.prune_deliveries, finished_before, limit)
+
+    # Timers.
+
+    async def idle_conversations(
+        self, account_id: int, *, inactive_since: int, after: tuple[int, int] = (0, 0), limit: int
+    ) -> Sequence[tuple[int, int]]:
+        return await self._read(sqlite_webhooks.idle_conversations, account_id, inactive_since, after, limit)
+
+    async def waiting_conversations(
+        self, account_id: int, *, waiting_since: int, after: tuple[int, int] = (0, 0), limit: int
+    ) -> Sequence[tuple[int, int]]:
+        return await self._read(sqlite_webhooks.waiting_conversations, account_id, waiting_since, after, limit)
+
+    async def accounts_with_setting(self, name: str) -> Sequence[int]:
+        return await self._read(sqlite_webhooks.accounts_with_setting, name)
 
 
 @asynccontextmanager

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from .records import TABLES, Record
+from .records import TABLES, Job, Record
 from .rows import columns_of, to_value, values_of
-from .writes import AmendMessage, Delete, EraseLog, Insert, Update, Upsert, Write
+from .writes import AmendMessage, Delete, Enqueue, EraseLog, Insert, Update, Upsert, Write
 
 
 class Inserts:
@@ -18,12 +18,24 @@ class Inserts:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._rows: dict[type[Record], list[tuple[Any, ...]]] = {}
+        self._jobs: list[tuple[Any, ...]] = []
 
     def add(self, record: Record) -> None:
         self._rows.setdefault(type(record), []).append(values_of(record))
 
+    def enqueue(self, job: Job) -> None:
+        """A job whose key is unique is written at once: it depends on the jobs before it, and only on them."""
+        if job.unique_key is None:
+            self._jobs.append(values_of(job))
+        else:
+            self._database.execute(_GIVE_UP_KEY, (job.unique_key, job.created_at))
+            self._database.execute(_enqueue(), values_of(job))
+
     def flush(self) -> None:
         """Write what waits. In the order of `TABLES`: no table refers to a later one."""
+        if self._jobs:
+            self._database.executemany(_enqueue(), self._jobs)
+            self._jobs.clear()
         if self._rows:
             for kind in TABLES:
                 if kind in self._rows:
@@ -40,6 +52,8 @@ def change_records(
         match write:
             case Insert(record):
                 inserts.add(record)
+            case Enqueue(job):
+                inserts.enqueue(job)
             case AmendMessage() | EraseLog():
                 amendments.append(write)
             case _:
@@ -92,6 +106,16 @@ _ERASE_FROM_EVENTS = (
 def _insert(kind: type[Record]) -> str:
     columns = columns_of(kind)
     return f"insert into {TABLES[kind][0]} ({','.join(columns)}) values ({','.join('?' * len(columns))})"
+
+
+#: Of a job whose time to be the only one is over.
+_GIVE_UP_KEY = "update jobs set unique_key = null where unique_key = ? and unique_until <= ?"
+
+
+@cache
+def _enqueue() -> str:
+    """Neither a job with the same unique key nor the same job a second time is an error."""
+    return f"{_insert(Job)} on conflict do nothing"
 
 
 @cache

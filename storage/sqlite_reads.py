@@ -32,8 +32,9 @@ from .records import (
     Record,
     Token,
     User,
+    Webhook,
 )
-from .rows import columns_of, record_from, records_from
+from .rows import columns_of, is_numbered, record_from, records_from
 
 R = TypeVar("R", bound=Record)
 
@@ -69,8 +70,8 @@ def _one_instant(db: sqlite3.Connection) -> Generator[None]:
 
 def highest_id(db: sqlite3.Connection, kind: type[Record]) -> int:
     """The highest id that a record of this kind ever had, which may be deleted now; 0 where there was none."""
-    table, keys = TABLES[kind]
-    if keys != ("id",):
+    table, _ = TABLES[kind]
+    if not is_numbered(kind):
         raise ValueError(f"{kind.__name__} records have no id.")
     row = db.execute("select seq from sqlite_sequence where name = ?", (table,)).fetchone()
     return int(row[0]) if row is not None else 0
@@ -100,6 +101,7 @@ def account(db: sqlite3.Connection, account_id: int) -> AccountRecords | None:
             blocked_contacts=[
                 row[0] for row in db.execute("select id from contacts where account_id = ? and blocked", (account_id,))
             ],
+            webhooks=select(db, Webhook, "account_id = ? order by id", (account_id,)),
         )
 
 

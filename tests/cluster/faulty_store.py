@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import trio
@@ -20,6 +21,8 @@ class FaultyStore:
 
     def __getattr__(self, name: str) -> Any:
         method: Any = getattr(self._store, name)
+        if not inspect.iscoroutinefunction(method):
+            return method
 
         async def call(*arguments: Any, **named: Any) -> Any:
             self.calls.append(name)

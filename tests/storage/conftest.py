@@ -12,6 +12,7 @@ from tertulia.storage.bridge import open_bridge
 from tertulia.storage.contracts import Store
 from tertulia.storage.open import open_store
 from tertulia.storage.records import TABLES
+from tertulia.storage.rows import is_numbered
 
 from ..servers import PostgresServer, drop_database, execute, new_database
 from .postgres_nodes import Database
@@ -24,7 +25,7 @@ TABLES_BY_REFERENCE = [
 ]
 EMPTY = "; ".join(
     [f"delete from {table}" for table in TABLES_BY_REFERENCE]
-    + [f"select setval('{table}_ids', 1, false)" for table, keys in TABLES.values() if keys == ("id",)]
+    + [f"select setval('{table}_ids', 1, false)" for kind, (table, _) in TABLES.items() if is_numbered(kind)]
     + ["delete from meta where key <> 'epoch'"]
 )
 

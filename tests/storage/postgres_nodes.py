@@ -107,7 +107,7 @@ class Node:
     def __init__(self, database: Database, proxy: Proxy | None, writer: Writer, command_timeout: float) -> None:
         self._database = database
         self._command_timeout = command_timeout
-        self._url = database.url if proxy is None else _through(proxy, database.url)
+        self._url = database.url if proxy is None else through(proxy, database.url)
         self._connection: asyncpg.Connection | None = None
         self.writer = writer
 
@@ -157,7 +157,7 @@ async def _terminate(connection: asyncpg.Connection) -> None:
     connection.terminate()
 
 
-def _through(proxy: Proxy, url: str) -> str:
+def through(proxy: Proxy, url: str) -> str:
     parts = urlsplit(url)
     user, at, _ = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}", query=""))

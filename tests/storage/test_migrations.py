@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tertulia.storage import sqlite_jobs, sqlite_webhooks, sqlite_writer
+from tertulia.storage import sqlite_reads as reads
 from tertulia.storage.migrations.apply import (
+    FILES,
     ForeignDatabase,
     NewerSchema,
     apply_migrations,
@@ -17,8 +20,12 @@ from tertulia.storage.migrations.apply import (
     version_of,
 )
 from tertulia.storage.records import TABLES, AccountEventRow, EventRow, MessageRow
-from tertulia.storage.rows import columns_of
+from tertulia.storage.rows import columns_of, values_of
 from tertulia.storage.sqlite_connections import connect
+from tertulia.storage.writes import Enqueue
+
+from .job_sample import job
+from .sample import OURS, T, account_records, log_unit, message
 
 FIRST = "create table meta (key text primary key, value text);\ncreate table a (x);\n"
 
@@ -60,7 +67,7 @@ def test_the_schema_has_every_record_s_columns_in_any_order_and_the_log_s_in_the
 
 def test_every_table_of_the_domain_has_an_account(database: sqlite3.Connection) -> None:
     apply_migrations(database)
-    without = {"meta", "accounts", "users", "sqlite_sequence"}
+    without = {"meta", "accounts", "users", "job_queues", "sqlite_sequence"}
     for table in tables(database) - without:
         assert "account_id" in [row[1] for row in database.execute(f"pragma table_info({table})")], table
 
@@ -84,6 +91,31 @@ def test_a_database_gets_the_migrations_that_it_lacks_in_order(database: sqlite3
     assert {"a", "c"} <= tables(database)
 
 
+def test_a_database_of_an_older_schema_keeps_its_rows_and_takes_new_ones(
+    database: sqlite3.Connection, tmp_path: Path
+) -> None:
+    (tmp_path / "0001_initial.sql").write_text((FILES / "0001_initial.sql").read_text())
+    apply_migrations(database, tmp_path)
+    records = account_records(OURS)
+    for record in records:
+        table, _ = TABLES[type(record)]
+        had = [row[1] for row in database.execute(f"pragma table_info({table})")]
+        row = dict(zip(columns_of(type(record)), values_of(record), strict=True))
+        values = [row[name] for name in had]
+        database.execute(f"insert into {table} ({','.join(had)}) values ({','.join('?' * len(had))})", values)
+    places = ",".join("?" * len(MessageRow._fields))
+    database.execute(f"insert into messages values ({places})", message(1, "hi"))
+    assert apply_migrations(database) == len(numbered_files())
+    for kind in {type(record) for record in records}:
+        assert reads.select(database, kind, "true", ()) == [record for record in records if type(record) is kind]
+    assert [row.content for row in reads.messages(database, OURS, 1, None, None, True, 9)] == ["hi"]
+    waits = log_unit(0, message(2), waiting_since=T)
+    waits.writes = [Enqueue(job("a"))]
+    assert sqlite_writer.commit(database, [waits]) == {}
+    assert sqlite_webhooks.waiting_conversations(database, OURS, T, (0, 0), 9) == [(T, 1)]
+    assert sqlite_jobs.job(database, OURS, "a") == job("a")
+
+
 def test_a_migration_that_fails_leaves_nothing_of_itself(database: sqlite3.Connection, folder: Path) -> None:
     apply_migrations(database, folder)
     (folder / "0002_second.sql").write_text("create table b (x);\nnonsense;\n")
@@ -99,7 +131,8 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(database: sqlite3.Conne
 def test_a_newer_database_is_left_alone(database: sqlite3.Connection) -> None:
     apply_migrations(database)
     database.execute("pragma user_version = 99")
-    with pytest.raises(NewerSchema, match="schema 99, this program knows 1; upgrade the program"):
+    newest = len(numbered_files())
+    with pytest.raises(NewerSchema, match=f"schema 99, this program knows {newest}; upgrade the program"):
         apply_migrations(database)
 
 

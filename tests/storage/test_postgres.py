@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tertulia.engine.errors import Invalid, TertuliaError, Unavailable
+from tertulia.storage.bridge import open_bridge
 from tertulia.storage.contracts import Store
 from tertulia.storage.database_url import BadDatabaseUrl
 from tertulia.storage.migrations.apply import ForeignDatabase, NewerSchema, numbered_files
@@ -21,12 +22,15 @@ from tertulia.storage.records import TABLES, AccountEventRow, Contact, Conversat
 from tertulia.storage.rows import columns_of
 
 from ..servers import PASSWORD, PostgresServer, execute
+from .postgres_nodes import Database
 from .sample import OURS, commit_all, fill, inserting, log_unit, message
 
 #: For tests that wait for the end of someone's patience.
 IMPATIENT = PostgresLimits(
     connect_timeout=0.5, acquire_timeout=0.5, statement_timeout=0.3, answer_timeout=0.5, closing_timeout=0.2
 )
+
+NEWEST = numbered_files(POSTGRES_FILES)[-1][0]  # of the migrations
 
 
 async def sql(url: str, statement: str) -> str:
@@ -52,7 +56,7 @@ async def test_two_nodes_that_start_together_on_an_empty_database_make_it_once(p
             for _ in range(3):
                 nursery.start_soon(node)
     assert len(set(epochs)) == 1
-    assert await sql(postgres_url, "select version from tertulia_schema") == "1\n"
+    assert await sql(postgres_url, "select version from tertulia_schema") == f"{NEWEST}\n"
 
 
 async def test_a_store_that_is_opened_again_has_its_epoch_and_its_records(postgres_url: str) -> None:
@@ -83,21 +87,46 @@ async def test_another_program_s_database_is_refused_and_left_as_it_is(postgres_
 
 
 async def test_a_migration_that_fails_leaves_nothing_of_itself(postgres_url: str, tmp_path: Path) -> None:
-    (tmp_path / "0001_initial.sql").write_text((POSTGRES_FILES / "0001_initial.sql").read_text())
-    (tmp_path / "0002_broken.sql").write_text("create table half (x int); create table half (x int);")
+    (tmp_path / f"{NEWEST + 1:04}_broken.sql").write_text("create table half (x int); create table half (x int);")
     async with open_postgres(postgres_url) as store:
         with pytest.raises(Unavailable, match="already exists"):
             await store.connections.write(apply_migrations, tmp_path)
-    assert await sql(postgres_url, "select version, to_regclass('half') is null from tertulia_schema") == "1\tt\n"
+    assert (
+        await sql(postgres_url, "select version, to_regclass('half') is null from tertulia_schema") == f"{NEWEST}\tt\n"
+    )
 
 
 async def test_a_next_migration_is_applied_once(postgres_url: str, tmp_path: Path) -> None:
     async with open_postgres(postgres_url) as store:
         epoch = await store.epoch()
-        (tmp_path / "0002_next.sql").write_text("create table next (x int);")
-        assert await store.connections.write(apply_migrations, tmp_path) == 2
-        assert await store.connections.write(apply_migrations, tmp_path) == 2
+        (tmp_path / f"{NEWEST + 1:04}_next.sql").write_text("create table next (x int);")
+        assert await store.connections.write(apply_migrations, tmp_path) == NEWEST + 1
+        assert await store.connections.write(apply_migrations, tmp_path) == NEWEST + 1
         assert await store.epoch() == epoch
+
+
+async def test_a_database_of_an_older_version_keeps_its_rows_and_gets_the_new_columns(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    (_, initial), *_ = numbered_files(POSTGRES_FILES)
+    (tmp_path / initial.name).write_text(initial.read_text())
+    async with open_bridge() as bridge, Database(bridge, postgres_url).connected() as connection:
+        assert await bridge.call(apply_migrations, connection, tmp_path) == 1
+    tables = ("accounts (id, name, created_at)", "inboxes (id, account_id, name, identifier, created_at, updated_at)")
+    await sql(postgres_url, f"insert into {tables[0]} values (1, 'Ours', 0)")
+    await sql(postgres_url, f"insert into {tables[1]} values (1, 1, 'Web', 'web', 0, 0)")
+    await sql(
+        postgres_url, "insert into contacts (id, account_id, name, created_at, updated_at) values (1, 1, '', 0, 0)"
+    )
+    await sql(
+        postgres_url,
+        "insert into conversations (id, account_id, inbox_id, contact_id, display_id, last_activity_at, created_at,"
+        " updated_at) values (1, 1, 1, 1, 1, 0, 0, 0)",
+    )
+    async with open_store(postgres_url) as store:
+        found = await store.conversation(OURS, 1)
+        assert found is not None
+        assert (found.conversation.waiting_since, found.conversation.reminded_at) == (None, None)
 
 
 async def test_the_schema_has_every_record_s_columns_and_the_log_s_in_their_order(emptied_postgres_url: str) -> None:

@@ -153,10 +153,20 @@ def test_logs_of_conversations_are_one_statement_and_anything_else_is_not() -> N
         Unit(OURS, account_log=True, new_seq=1),
         Unit(OURS, events=[event(1)]),
         log_unit(2, message(3, conversation_id=2)),
-        log_unit(0, priority="high", conversation_id=2),
         log_unit(7, message(8), status="open"),
     ):
         assert hot_moves([*hot, other]) is None
+
+
+@both_ways
+async def test_in_one_batch_each_conversation_changes_its_own_columns_and_keeps_the_others(
+    database: Database, node: Node, kind: Any
+) -> None:
+    await node.commit(log_unit(0, status="snoozed", priority="low"))
+    units = (log_unit(0, message(1), priority=None), log_unit(0, status="resolved", labels=["a"], conversation_id=2))
+    assert await node.commit(*map(kind, units)) == {}
+    rows = await database.fetch("select status, priority, labels from conversations where id in (1, 2) order by id")
+    assert [tuple(row) for row in rows] == [("snoozed", None, "[]"), ("resolved", None, '["a"]')]
 
 
 @both_ways

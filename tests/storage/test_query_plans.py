@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -16,9 +15,8 @@ from tertulia.storage.records import Token
 from tertulia.storage.sqlite_connections import connect
 from tertulia.storage.writes import AmendMessage, Delete, EraseLog, Update
 
+from .query_plans import Query, plans, whole_tables
 from .sample import OURS, THEIRS, T, account_records, inserting, log_unit, message, writing
-
-Query = Callable[[sqlite3.Connection], Any]
 
 
 @pytest.fixture
@@ -28,27 +26,6 @@ def database() -> Iterator[sqlite3.Connection]:
     sqlite_writer.commit(connection, [inserting(*account_records(OURS)), inserting(*account_records(THEIRS))])
     yield connection
     connection.close()
-
-
-def plans(database: sqlite3.Connection, query: Query) -> list[str]:
-    """The steps of SQLite's plans for every statement that the query runs."""
-    statements: list[str] = []
-    database.set_trace_callback(statements.append)
-    query(database)
-    database.set_trace_callback(None)
-    planned = [sql for sql in statements if sql.split()[0].lower() in {"select", "update", "delete", "insert"}]
-    assert planned
-    return [row[3] for sql in planned for row in database.execute(f"explain query plan {sql}")]
-
-
-def whole_tables(steps: list[str]) -> list[str]:
-    """The steps that read a table from end to end. Arrays given as parameters, and results of subqueries, are none."""
-    return [
-        step
-        for step in steps
-        if step.startswith("SCAN")
-        and not any(name in step.upper() for name in ("VIRTUAL TABLE", "SUBQUERY", "CONSTANT"))
-    ]
 
 
 QUERIES: Mapping[str, Query] = {

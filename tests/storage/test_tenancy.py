@@ -9,11 +9,13 @@ from typing import Any, TypeAlias
 import pytest
 
 from tertulia.storage.contracts import ConversationFilter, Reads, Store
-from tertulia.storage.writes import Unit
+from tertulia.storage.job_contract import JobFilter, JobStore
+from tertulia.storage.writes import Enqueue, Insert, Unit
 
-from .sample import OURS, THEIRS, account_event, commit_all, event, log_unit, message
+from .job_sample import delivery, job, webhook
+from .sample import OURS, THEIRS, T, account_event, commit_all, event, log_unit, message
 
-Case: TypeAlias = Callable[[Reads, int], Awaitable[Any]]
+Case: TypeAlias = Callable[[Store, int], Awaitable[Any]]
 
 #: Each method, asked in the name of an account for something of OURS.
 CASES: Mapping[str, Case] = {
@@ -30,12 +32,24 @@ CASES: Mapping[str, Case] = {
     "messages": lambda reads, account_id: reads.messages(account_id, 1),
     "sent": lambda reads, account_id: reads.sent(account_id, 1, {"a"}),
     "last_seqs": lambda reads, account_id: reads.last_seqs(account_id, {1}),
+    "job": lambda jobs, account_id: jobs.job(account_id, "a"),
+    "jobs": lambda jobs, account_id: jobs.jobs(account_id, JobFilter()),
+    "webhook": lambda jobs, account_id: jobs.webhook(account_id, 1),
+    "webhooks": lambda jobs, account_id: jobs.webhooks(account_id),
+    "delivery": lambda jobs, account_id: jobs.delivery(account_id, "a"),
+    "deliveries": lambda jobs, account_id: jobs.deliveries(account_id, 1),
+    "waiting_deliveries": lambda jobs, account_id: jobs.waiting_deliveries(account_id, 1, limit=9),
+    "count_waiting_deliveries": lambda jobs, account_id: jobs.count_waiting_deliveries(account_id, 1, limit=9),
+    "idle_conversations": lambda jobs, account_id: jobs.idle_conversations(account_id, inactive_since=T - 1, limit=9),
+    "waiting_conversations": lambda jobs, account_id: jobs.waiting_conversations(account_id, waiting_since=T, limit=9),
 }
 
 #: What belongs to no account, or is the way to find out to which one something belongs.
 WITHOUT_ACCOUNT = {
     "epoch", "inbox_by_identifier", "live_tokens", "memberships", "meta", "ping", "reserve", "token", "tokens_of",
     "user", "user_by_email",
+    "accounts_with_setting", "claim_jobs", "job_wakeups", "prune_deliveries", "prune_jobs", "queue_counts", "queues",
+    "release_jobs", "renew_leases", "rescue_jobs", "waiting_queues", "waiting_webhooks",
 }  # fmt: skip
 
 #: Names its own account and nothing else.
@@ -45,7 +59,8 @@ OF_THE_ACCOUNT_ITSELF = {"account"}
 def methods_of_the_contract() -> dict[str, inspect.Signature]:
     return {
         name: inspect.signature(method)
-        for name, method in inspect.getmembers(Reads, inspect.isfunction)
+        for contract in (Reads, JobStore)
+        for name, method in inspect.getmembers(contract, inspect.isfunction)
         if not name.startswith("_")
     }
 
@@ -63,7 +78,9 @@ def test_every_method_with_an_account_takes_it_first() -> None:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 async def test_another_account_finds_nothing(store: Store, case: Case) -> None:
     unit = Unit(OURS, account_log=True, new_seq=1, account_events=[account_event(1)])
-    await commit_all(store, log_unit(0, message(1, client_id="a"), event(2)), unit)
+    unit.writes = [Enqueue(job("a")), Insert(webhook(1)), Insert(delivery("a"))]
+    chat = log_unit(0, message(1, client_id="a"), event(2), last_activity_at=T - 9, waiting_since=T)
+    await commit_all(store, chat, unit)
     assert await case(store, OURS), "the case must find something, or it shows nothing"
     assert not await case(store, THEIRS)
 
