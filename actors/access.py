@@ -7,14 +7,16 @@ account's actor, after the commit. A right that is revoked is therefore revoked 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import trio
 
 from ..engine.errors import NotFound
 from ..storage.contracts import AccountRecords, Reads
+from ..storage.records import Webhook
 from .entities import Member, Principal, Role, Visitor
+from .webhooks.subscriptions import Subscription, subscriptions_of
 
 
 class AccountAccess:
@@ -29,17 +31,21 @@ class AccountAccess:
         "inboxes",
         "names",
         "roles",
+        "settings",
         "version",
+        "webhooks",
     )
 
     def __init__(self, records: AccountRecords) -> None:
         self.account_id = records.account.id
         self.active = False
+        self.settings: Mapping[str, Any] = {}
         self.roles: dict[int, Role] = {}
         self.names: dict[int, str] = {}
         self.inboxes: dict[int, str] = {}
         self.inbox_members: dict[int, set[int]] = {}
         self.blocked: set[int] = set()  # contacts that may do nothing
+        self.webhooks: tuple[Subscription, ...] = ()  # the active ones, by id
         #: Rises with every change, so that whoever derived something from this can see that it is old.
         self.version = 0
         self.load(records)
@@ -48,6 +54,7 @@ class AccountAccess:
         """Take over what the store says; whether that is anything new."""
         before = self._facts()
         self.active = records.account.status == "active"
+        self.settings = records.account.settings
         self.roles = {member.user_id: Role(member.role) for member in records.members}
         self.names = {user.id: user.name for user in records.users.values()}
         self.inboxes = {inbox.id: inbox.name for inbox in records.inboxes}
@@ -55,10 +62,21 @@ class AccountAccess:
         for entry in records.inbox_members:
             self.inbox_members.setdefault(entry.inbox_id, set()).add(entry.user_id)
         self.blocked = set(records.blocked_contacts)
+        self.webhooks = subscriptions_of(records.webhooks)
         return self._facts() != before
 
     def _facts(self) -> tuple[Any, ...]:
-        return (self.active, self.roles, self.names, self.inboxes, self.inbox_members, self.blocked)
+        people = (self.roles, self.names, self.inboxes, self.inbox_members, self.blocked)
+        return (self.active, self.settings, *people, self.webhooks)
+
+    def set_webhook(self, webhook: Webhook) -> None:
+        """One is new, or another than before."""
+        others = (other for other in self.webhooks if other.webhook_id != webhook.id)
+        subscriptions = (*others, *subscriptions_of([webhook]))
+        self.webhooks = tuple(sorted(subscriptions, key=lambda subscription: subscription.webhook_id))
+
+    def forget_webhook(self, webhook_id: int) -> None:
+        self.webhooks = tuple(other for other in self.webhooks if other.webhook_id != webhook_id)
 
     def admits(self, principal: Principal) -> bool:
         """Whether the principal may do anything at all in this account. Sessions of those who may not are closed."""

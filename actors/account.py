@@ -10,6 +10,7 @@ import trio
 from ..engine.actor import Actor, Context
 from ..engine.errors import DeadlineExceeded, NotFound, Refusal, Unavailable
 from ..engine.mailbox import Envelope
+from .account_jobs import RunAccountJobHandler
 from .account_state import AccountState
 from .collaborators import Collaborators
 from .commands.account import (
@@ -29,6 +30,8 @@ from .commands.contacts import CreateContactHandler, UpdateContactHandler
 from .commands.create_conversation import CreateConversationHandler
 from .commands.inboxes import CreateInboxHandler, SetInboxMembersHandler, UpdateInboxHandler
 from .commands.update_account import UpdateAccountHandler
+from .commands.webhook_handlers import webhook_command_handlers
+from .jobs.lane import RunJob
 
 AccountCommandHandler: TypeAlias = Callable[[AccountState, Any], Awaitable[Any]]
 
@@ -36,7 +39,7 @@ AccountCommandHandler: TypeAlias = Callable[[AccountState, Any], Awaitable[Any]]
 def account_command_handlers(world: Collaborators) -> Mapping[type, AccountCommandHandler]:
     """One handler per use case."""
     reads, limits = world.reads, world.limits
-    return {
+    handlers: dict[type, AccountCommandHandler] = {
         UpdateAccount: UpdateAccountHandler(limits),
         AddAccountUser: AddAccountUserHandler(reads, limits),
         UpdateAccountUser: UpdateAccountUserHandler(reads),
@@ -47,7 +50,10 @@ def account_command_handlers(world: Collaborators) -> Mapping[type, AccountComma
         CreateContact: CreateContactHandler(reads, limits),
         UpdateContact: UpdateContactHandler(reads, limits),
         CreateConversation: CreateConversationHandler(reads, limits),
+        **webhook_command_handlers(world),
     }
+    handlers[RunJob] = RunAccountJobHandler(handlers)
+    return handlers
 
 
 class AccountActor(Actor[int]):

@@ -14,12 +14,16 @@ import msgspec
 
 from ..engine.errors import Unavailable
 from ..storage.contracts import AccountRecords
-from ..storage.records import Account, AccountEventRow, EventRow
-from ..storage.writes import Unit, Write
+from ..storage.records import Account, AccountEventRow, EventRow, Job
+from ..storage.writes import Enqueue, Unit, Write
 from .access import AccountAccess
 from .collaborators import Collaborators
 from .entities import Principal
 from .events import account_event_of, account_stream, conversation_stream, inbox_topic, logged_event
+from .jobs.job import Args, BaseJob
+from .jobs.lane import account_key
+from .jobs.queue import new_job
+from .webhooks.recording import recorded
 
 _encode = msgspec.json.Encoder().encode
 
@@ -28,12 +32,32 @@ _encode = msgspec.json.Encoder().encode
 class AccountChange:
     """What one command changes, before it is durable."""
 
+    account_id: int
     by: Principal
     now: int
     columns: dict[str, Any] = field(default_factory=dict[str, Any])  # of the account's row
     writes: list[Write] = field(default_factory=list[Write])
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     conversation_events: list[EventRow] = field(default_factory=list[EventRow])
+    jobs: list[Job] = field(default_factory=list[Job])
+
+    def enqueue(
+        self, job: type[BaseJob[Args]], args: Args, *, run_at: int | None = None, key: str | None = None, **options: Any
+    ) -> Job:
+        """Put work off until this is durable. The job is written together with the change, or not at all.
+
+        Args:
+            run_at: milliseconds; None: at once.
+            key: default: this account's.
+            options: as `new_job`.
+
+        Raises:
+            Invalid: the arguments are too large.
+        """
+        key = account_key(self.account_id) if key is None else key
+        new = new_job(job, args, now=self.now, account_id=self.account_id, key=key, run_at=run_at, **options)
+        self.jobs.append(new)
+        return new
 
 
 class AccountState:
@@ -49,7 +73,7 @@ class AccountState:
         return self.record.id
 
     def change(self, by: Principal) -> AccountChange:
-        return AccountChange(by, self.world.wall_clock())
+        return AccountChange(self.id, by, self.world.wall_clock())
 
     async def commit(self, change: AccountChange) -> None:
         """Make a change durable, then tell the account's subscribers.
@@ -62,6 +86,8 @@ class AccountState:
         old_seq = self.record.last_seq
         rows = [self._row(change, seq, type, data) for seq, (type, data) in enumerate(change.events, start=old_seq + 1)]
         columns = {**change.columns, "last_seq": old_seq + len(rows)}
+        if self.access.webhooks:
+            self._record(change, rows)
         unit = Unit(
             account_id=self.id,
             account_log=True,
@@ -70,7 +96,7 @@ class AccountState:
             changes=change.columns,
             events=change.conversation_events,
             account_events=rows,
-            writes=change.writes,
+            writes=[*change.writes, *map(Enqueue, change.jobs)],
         )
         try:
             await self.world.journal.write(unit)
@@ -79,6 +105,7 @@ class AccountState:
             raise
         self.record = msgspec.structs.replace(self.record, **columns)
         self._publish(rows, change.conversation_events)
+        self.world.jobs.committed(change.jobs)
 
     async def catch_up(self) -> None:
         """Broadcast the account's events that are in the store and were never broadcast."""
@@ -100,6 +127,16 @@ class AccountState:
             "by": {"type": by.type, "id": by.id, "name": by.name},
         }
         return AccountEventRow(self.id, seq, type, by.type, by.id, _encode(full).decode(), change.now)
+
+    def _record(self, change: AccountChange, rows: Sequence[AccountEventRow]) -> None:
+        """What webhooks are sent is a part of the change."""
+        webhooks, now = self.access.webhooks, change.now
+        found = [recorded(webhooks, self.id, None, [account_event_of(row) for row in rows], now)]
+        for row in change.conversation_events:
+            found.append(recorded(webhooks, self.id, row.inbox_id, [logged_event(row)], now))
+        for each in found:
+            change.writes = [*change.writes, *each.writes]
+            change.jobs += each.jobs
 
     def _remember_to_tell(self, old_seq: int, conversation_events: Sequence[EventRow]) -> None:
         self.world.behind.setdefault(self.id, old_seq)

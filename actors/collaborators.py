@@ -11,7 +11,12 @@ from .access import AccessBook
 from .conversation_state import Typist
 from .entities import WallClock
 from .events import Event
+from .jobs.limits import JobLimits
+from .jobs.queue import JobQueue
+from .jobs.registry import JobRegistry
 from .limits import ChatLimits
+from .webhooks.limits import WebhookLimits
+from .webhooks.port import NoSender, WebhookSender
 
 ConversationKey: TypeAlias = tuple[int, int]  # (account id, conversation id)
 Typing: TypeAlias = tuple[str, int | None]  # (type, id) of somebody who types
@@ -27,6 +32,11 @@ class Collaborators:
     access: AccessBook
     wall_clock: WallClock
     limits: ChatLimits
+    jobs: JobQueue
+    registry: JobRegistry = field(default_factory=JobRegistry)
+    job_limits: JobLimits = field(default_factory=JobLimits)
+    webhook_limits: WebhookLimits = field(default_factory=WebhookLimits)
+    sender: WebhookSender = field(default_factory=NoSender)
     #: Where the broadcasts of a conversation, or of an account, stopped because a commit failed: whatever the log has
     #: after this seq is broadcast by the next incarnation.
     behind: dict[ConversationKey | int, int] = field(default_factory=dict["ConversationKey | int", int])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,8 @@ class ConversationState:
     __slots__ = (
         "access", "account_id", "assignee_id", "buckets", "contact_id", "contact_name", "created_at", "cursors",
         "custom_attributes", "deleted_at", "display_id", "id", "inbox_id", "labels", "last_activity_at",
-        "last_message_seq", "last_seq", "priority", "sent", "snoozed_until", "status", "typing", "typing_timers",
-        "updated_at",
+        "last_message_seq", "last_seq", "priority", "reminded_at", "sent", "snoozed_until", "status", "typing",
+        "typing_timers", "updated_at", "waiting_since",
     )  # fmt: skip
 
     def __init__(self, records: ConversationRecords, access: AccountAccess) -> None:
@@ -51,6 +52,8 @@ class ConversationState:
         self.created_at = row.created_at
         self.updated_at = row.updated_at
         self.deleted_at = row.deleted_at
+        self.waiting_since = row.waiting_since
+        self.reminded_at = row.reminded_at
         self.access = access
         self.cursors: dict[tuple[str, int], int] = {
             (cursor.reader_type, cursor.reader_id): cursor.seq for cursor in records.cursors
@@ -60,6 +63,13 @@ class ConversationState:
         self.buckets: dict[str, TokenBucket] = {}  # by type of sender and what it does
         self.typing: dict[tuple[str, int | None], Typist] = {}
         self.typing_timers: set[tuple[str, int | None]] = set()  # one each, however often somebody begins and stops
+
+    def copy(self) -> ConversationState:
+        """What is as it is now, whatever commands do to this one. (They may go on using up what a sender may send.)"""
+        other = copy(self)
+        other.sent, other.cursors = dict(self.sent), dict(self.cursors)
+        other.typing, other.typing_timers = dict(self.typing), set(self.typing_timers)
+        return other
 
     def remember(self, row: MessageRow, bound: int) -> None:
         """Keep a message for senders that repeat it."""
@@ -88,4 +98,6 @@ class ConversationState:
             last_seq=self.last_seq,
             last_message_seq=self.last_message_seq,
             deleted_at=self.deleted_at,
+            waiting_since=self.waiting_since,
+            reminded_at=self.reminded_at,
         )

@@ -12,8 +12,8 @@ import msgspec
 
 from ..engine.errors import NotFound
 from ..engine.mailbox import Envelope
-from ..storage.records import EventRow, MessageRow
-from ..storage.writes import AmendMessage, EraseLog, Write
+from ..storage.records import EventRow, Job, MessageRow
+from ..storage.writes import AmendMessage, Enqueue, EraseLog, Write
 from .conversation_state import ConversationState
 from .entities import Principal
 from .events import (
@@ -25,6 +25,10 @@ from .events import (
     logged_event,
     message_event,
 )
+from .jobs.job import Args, BaseJob
+from .jobs.lane import conversation_key
+from .jobs.queue import new_job
+from .webhooks.recording import recorded
 
 _encode = msgspec.json.Encoder().encode
 
@@ -42,8 +46,8 @@ class Draft:
     """Numbered changes to one conversation."""
 
     __slots__ = (
-        "answers", "batch", "changes", "ephemeral", "events", "loaded", "messages", "now", "old_seq", "published",
-        "state", "timers", "writes",
+        "answers", "batch", "changes", "ephemeral", "events", "fenced", "jobs", "loaded", "messages", "now", "old_seq",
+        "published", "state", "timers", "writes",
     )  # fmt: skip
 
     def __init__(self, state: ConversationState, batch: list[Envelope], now: int) -> None:
@@ -59,6 +63,9 @@ class Draft:
         self.answers: list[tuple[Envelope, Any]] = []
         self.ephemeral: list[Event] | None = None
         self.timers: list[tuple[float, Any]] | None = None
+        self.jobs: list[Job] | None = None
+        #: Whether it must not be written where the log has moved on, although it adds nothing to the log.
+        self.fenced = False
         #: Messages as the store has them; not None once the store has caught up with the turns before this one.
         self.loaded: dict[int, MessageRow | None] | None = None
 
@@ -134,6 +141,35 @@ class Draft:
 
     def write(self, write: Write) -> None:
         self.writes.append(write)
+
+    def enqueue(
+        self, job: type[BaseJob[Args]], args: Args, *, run_at: int | None = None, key: str | None = None, **options: Any
+    ) -> Job:
+        """Put work off until this is durable. The job is written together with what the turn decides, or not at all.
+
+        Args:
+            run_at: milliseconds; None: at once.
+            key: default: this conversation's.
+            options: as `new_job`.
+
+        Raises:
+            Invalid: the arguments are too large.
+        """
+        state = self.state
+        key = conversation_key(state.id) if key is None else key
+        new = new_job(job, args, now=self.now, account_id=state.account_id, key=key, run_at=run_at, **options)
+        self.writes.append(Enqueue(new))
+        if self.jobs is None:
+            self.jobs = []
+        self.jobs.append(new)
+        return new
+
+    def record_deliveries(self) -> None:
+        """Write down what webhooks are sent of this turn. Called last, when nothing of it changes any more."""
+        state = self.state
+        found = recorded(state.access.webhooks, state.account_id, state.inbox_id, self.published, self.now)
+        self.writes += [*found.writes, *map(Enqueue, found.jobs)]
+        self.jobs = [*(self.jobs or ()), *found.jobs]
 
     # What is in the log already.
 

@@ -1,6 +1,7 @@
 """Commands for actors of other nodes, and the answers. In: what `actors/forwarding` has. Out: msgpack.
 
-    command     [class, class of its principal, {field: value}]    UNSET is a field that is not there
+    command     [class, class of its principal, {field: value}]    UNSET is a field that is not there; a job that
+                                                                   is to run has no principal, and "" for its class
     answer      [type, value]                                      a row is an array, a record is a map
     error       see `wire_errors`
     events      see `wire_events`
@@ -24,7 +25,18 @@ from typing import Any, TypeAlias, get_type_hints
 import msgspec
 from msgspec import msgpack
 
-from ..storage.records import Account, AccountUser, Contact, Conversation, Inbox, MessageRow, Record, User
+from ..storage.records import (
+    Account,
+    AccountUser,
+    Contact,
+    Conversation,
+    Inbox,
+    MessageRow,
+    Record,
+    User,
+    Webhook,
+    WebhookDelivery,
+)
 from .commands.account import (
     AddAccountUser,
     CreateContact,
@@ -42,6 +54,16 @@ from .commands.mark_read import MarkRead, SetTyping
 from .commands.send_message import SendMessage, Sent
 from .commands.update_conversation import DeleteConversation, UpdateConversation
 from .entities import Member, System, Visitor
+from .jobs.lane import Ran, RunJob
+from .webhooks.commands import (
+    CreateWebhook,
+    DeleteWebhook,
+    PauseWebhook,
+    RedeliverWebhook,
+    ResumeWebhook,
+    RotateWebhookSecret,
+    UpdateWebhook,
+)
 from .wire_errors import UNREADABLE, UNSPEAKABLE, WireError, decode_error, encode_error
 from .wire_events import decode_events, encode_events
 
@@ -73,8 +95,17 @@ COMMANDS: Mapping[type, bool] = {
     CreateContact: False,
     UpdateContact: True,
     CreateConversation: False,
+    CreateWebhook: False,
+    UpdateWebhook: True,
+    DeleteWebhook: True,
+    PauseWebhook: True,
+    ResumeWebhook: True,
+    RotateWebhookSecret: False,
+    RedeliverWebhook: False,
+    RunJob: False,
 }
 PRINCIPALS: tuple[type, ...] = (Member, Visitor, System)
+NOBODY = ""
 
 _commands = {kind.__name__: kind for kind in COMMANDS}
 _principals = {kind.__name__: kind for kind in PRINCIPALS}
@@ -114,12 +145,21 @@ def encode_command(command: Any) -> bytes:
             has no word for: an integer beyond 64 bits, text that is not Unicode, attributes nested without end. An
             actor on this node has the right answer to it.
     """
-    if type(command) not in COMMANDS or type(command.by) not in PRINCIPALS:
+    by = _principal_of(command)
+    if type(command) not in COMMANDS or by is None:
         raise WireError(f"A {type(command).__name__} is not a command for actors of other nodes.")
     try:
-        return _encode((type(command).__name__, type(command.by).__name__, command))
+        return _encode((type(command).__name__, by, command))
     except UNSPEAKABLE as error:
         raise WireError(f"This {type(command).__name__} holds a value that cannot be sent.") from error
+
+
+def _principal_of(command: Any) -> str | None:
+    """The class of whoever acts, None where it cannot act here. A job carries whoever acts inside it."""
+    if type(command) is RunJob:
+        return NOBODY
+    by: object = getattr(command, "by", None)
+    return type(by).__name__ if type(by) in PRINCIPALS else None
 
 
 def decode_command(payload: bytes) -> Any:
@@ -139,7 +179,7 @@ def decode_command(payload: bytes) -> Any:
 def _command_reader(kind: str, by: str) -> Reader:
     """Made at the first use. msgspec reads no unions of dataclasses, so there is a reader for each pair of classes."""
     command, principal = _commands.get(kind), _principals.get(by)
-    if command is None or principal is None:
+    if command is None or (by != NOBODY if command is RunJob else principal is None):
         raise ValueError(f"There is no command {kind} by {by}.")  # not cached: names from elsewhere take no memory
     hints = {**get_type_hints(command), "by": principal}
     shape = msgspec.defstruct(kind, [_field(item, hints[item.name]) for item in dataclasses.fields(command)])
@@ -215,7 +255,7 @@ def _sent_reader() -> Reader:
     return sent
 
 
-_RECORDS: tuple[type[Record], ...] = (Account, AccountUser, Contact, Conversation, Inbox)
+_RECORDS: tuple[type[Record], ...] = (Account, AccountUser, Contact, Conversation, Inbox, Webhook, WebhookDelivery)
 _PAIR = "AccountUser+User"
 
 #: Every answer that an actor gives, by name, and how it is read.
@@ -224,6 +264,7 @@ ANSWERS: Mapping[str, Reader] = {
     "int": _plain(int),
     "list": _plain(list[int]),
     "MessageRow": _row_reader(),
+    "Ran": _plain(Ran),
     "Sent": _sent_reader(),
     **{record.__name__: _plain(record) for record in _RECORDS},
     _PAIR: _plain(tuple[AccountUser, User]),

@@ -1,4 +1,4 @@
-"""The command line: `tertulia serve`, `demo`, `account`, `migrate`, `settings`."""
+"""The command line: `tertulia serve`, `worker`, `queue`, `demo`, `account`, `migrate`, `settings`."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import trio
 
 from ..actors import times
 from ..engine.errors import TertuliaError
-from ..engine.hosting import open_shielded_nursery
-from ..storage.contracts import Store
-from ..storage.group_commit import GroupCommit
-from ..storage.open import open_store
 from . import demo as demo_account
+from .command_store import open_command_journal, open_command_store
 from .first_account import make_account
+from .job_worker import run_jobs
 from .memory import run_on_returning_allocator, with_returning_allocator
+from .queue_command import add_actions
 from .serving import Parent, allow_many_files, known_error, serve, serve_as_worker
 from .settings import Settings, check_nodes, settings_from, shown, variables
 from .workers import serve_with_workers
@@ -48,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+_JOBS = "your own jobs: a module with a function `jobs(registry)` that adds them"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tertulia",
@@ -68,11 +70,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--redis", metavar="URL", help="what connects nodes that share a PostgreSQL database")
     serve.add_argument(
-        "--workers", metavar="N", type=_workers, help="processes that share the port; `auto`: one for each processor"
+        "--workers",
+        metavar="N",
+        type=_workers,
+        help="processes that serve on the port (not job workers: `tertulia worker`); `auto`: one for each processor",
     )
     serve.add_argument("--parent", metavar="FD", type=int, help=argparse.SUPPRESS)
     serve.add_argument("--demo", action="store_true", help="fill the database with a demo account first")
+    serve.add_argument("--no-jobs", action="store_true", help="run no jobs: `tertulia worker` does, or another node")
+    serve.add_argument("--jobs", metavar="MODULE", help=_JOBS)
     serve.set_defaults(run=_serve)
+
+    worker = commands.add_parser("worker", help="run jobs without serving", description=_worker.__doc__)
+    worker.add_argument("--database", metavar="URL", help="default: sqlite:///tertulia.db")
+    worker.add_argument(
+        "--redis", metavar="URL", help="what connects it with the nodes that serve, where there are any"
+    )
+    worker.add_argument("--queues", metavar="A,B", type=_names, help="only jobs of these queues; default: all")
+    worker.add_argument("--jobs", metavar="MODULE", help=_JOBS)
+    worker.set_defaults(run=_worker)
+
+    add_actions(commands.add_parser("queue", help="list, pause and limit queues of jobs"), named=named)
 
     demo = commands.add_parser("demo", help="fill a database with a demo account", description=_demo.__doc__)
     demo.add_argument("--database", metavar="URL", required=named)
@@ -106,6 +124,13 @@ def _count(text: str) -> int:
     return number
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("must name a queue")
+    return names
+
+
 def _workers(text: str) -> int:
     if text != "auto":
         return _count(text)
@@ -118,8 +143,11 @@ def _serve(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     With several workers, SIGHUP replaces them one after the other.
     """
     settings = settings_from(
-        environment, bind=options.bind, database=options.database, redis=options.redis, workers=options.workers
-    )
+        environment, bind=options.bind, database=options.database, redis=options.redis, workers=options.workers,
+        jobs_module=options.jobs,
+    )  # fmt: skip
+    if options.no_jobs:
+        settings = replace(settings, jobs=replace(settings.jobs, run=False))
     check_nodes(settings.server)
     if options.parent is None and settings.server.workers > 1:
         return _serve_with_workers(settings, environment, demo=options.demo)
@@ -128,6 +156,25 @@ def _serve(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     if options.parent is not None:
         return serve_as_worker(settings, Parent(options.parent), demo=options.demo)
     serve(settings, demo=options.demo)
+    return 0
+
+
+def _worker(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    """Run jobs until SIGINT or SIGTERM, then let those under way finish, give back what has not begun, and exit with 0.
+
+    Any number of these may work on one PostgreSQL database, beside servers or without; a SQLite file is open in one
+    process only, so jobs on it are run by the server (`tertulia serve`), or by a worker while no server runs. This is
+    not what `tertulia serve --workers` counts: those are processes that serve, and run jobs besides.
+    """
+    settings = settings_from(
+        environment, database=options.database, redis=options.redis, workers=1, jobs_module=options.jobs
+    )
+    queues = settings.jobs.queues if options.queues is None else options.queues
+    settings = replace(settings, jobs=replace(settings.jobs, run=True, queues=queues))
+    check_nodes(settings.server)
+    run_on_returning_allocator()
+    allow_many_files()
+    run_jobs(settings)
     return 0
 
 
@@ -151,7 +198,7 @@ def _serve_with_workers(settings: Settings, environment: Mapping[str, str], *, d
 
 def _fill(settings: Settings, conversations: int | None = None) -> dict[str, Any]:
     async def fill() -> dict[str, Any]:
-        async with _open_journal(settings) as (store, journal):
+        async with open_command_journal(settings) as (store, journal):
             return await demo_account.fill(store, journal, times.now(), conversations)
 
     return trio.run(fill)
@@ -177,7 +224,7 @@ def _account(options: argparse.Namespace, environment: Mapping[str, str]) -> int
     user_name = options.user_name or options.email.partition("@")[0]
 
     async def make() -> None:
-        async with _open_journal(settings) as (store, journal):
+        async with open_command_journal(settings) as (store, journal):
             account, user, inbox = await make_account(
                 store, journal, times.now(),
                 name=options.name, email=options.email, user_name=user_name, password=password,
@@ -188,32 +235,12 @@ def _account(options: argparse.Namespace, environment: Mapping[str, str]) -> int
     return 0
 
 
-@asynccontextmanager
-async def _open_store(settings: Settings) -> AsyncGenerator[Store]:
-    """The store; an error that keeps it from opening comes alone, whatever tasks it passed."""
-    async with AsyncExitStack() as stack:
-        try:
-            store = await stack.enter_async_context(open_store(settings.server.database, settings.postgres))
-        except BaseExceptionGroup as group:
-            raise known_error(group) or group from None
-        yield store
-
-
-@asynccontextmanager
-async def _open_journal(settings: Settings) -> AsyncGenerator[tuple[Store, GroupCommit]]:
-    """A store and its writer, without an engine."""
-    async with _open_store(settings) as store, open_shielded_nursery() as nursery:
-        journal = GroupCommit(store, settings.group_commit)
-        nursery.start_soon(journal.run)
-        yield store, journal
-
-
 def _migrate(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Make the database where there is none, and apply the migrations that it lacks."""
     settings = settings_from(environment, database=options.database)
 
     async def migrate() -> None:
-        async with _open_store(settings) as store:
+        async with open_command_store(settings) as store:
             if options.new_epoch:
                 await store.new_epoch()
             print(f"{shown(settings.server.database)} is up to date (epoch {await store.epoch()})")
@@ -226,8 +253,10 @@ def _settings(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Print every setting with the value that it has in this environment."""
     settings = settings_from(environment)
     for name, (section, item) in variables().items():
-        value = getattr(getattr(settings, section), item)
-        print(f"{name}={shown(value) if isinstance(value, str) else value}")
+        value: Any = getattr(getattr(settings, section), item)
+        parts = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+        text = ",".join(map(str, parts))
+        print(f"{name}={shown(text)}")
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 import msgspec
@@ -26,11 +26,12 @@ from .calls import Api, Call
 from .cors import allow_origins
 from .engine import Engine
 from .http_settings import HttpSettings
+from .job_metrics import queue_metrics
 from .metrics import METRICS, Metrics, Statistics
 from .openapi import description_of
 from .probes import add_probes
-from .routes import accounts, contacts, conversations, inboxes, messages, sessions, visitors
-from .routing import IdConverter, Route
+from .routes import accounts, contacts, conversations, inboxes, jobs, messages, sessions, visitors, webhooks
+from .routing import IdConverter, KeyConverter, Route
 
 AREAS = (
     sessions.area,
@@ -40,6 +41,8 @@ AREAS = (
     conversations.area,
     messages.area,
     visitors.area,
+    jobs.area,
+    webhooks.area,
 )
 ROUTES: tuple[Route, ...] = tuple(route for area in AREAS for route in area.routes)
 
@@ -67,11 +70,14 @@ def make_app(
     app.config["BODY_TIMEOUT"] = settings.body_timeout
     app.config["RESPONSE_TIMEOUT"] = settings.response_timeout
     app.url_map.converters["id"] = IdConverter
+    app.url_map.converters["key"] = KeyConverter
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.register_error_handler(HTTPException, _answer_error)
     app.register_error_handler(TertuliaError, _answer_error)
     metrics = Metrics(dict(_parts(engine, gateway)) | dict(statistics))
+    if engine.dispatcher is not None:
+        metrics.add_families(partial(queue_metrics, engine.dispatcher.figures))
     app.extensions[METRICS] = metrics
     _count_answers(app, metrics)
     if settings.origins:
@@ -115,6 +121,8 @@ def _parts(engine: Engine, gateway: Any) -> Iterable[tuple[str, Statistics]]:
     cluster = engine.cluster
     if cluster is not None:
         yield "cluster", lambda: _cluster_statistics(cluster)
+    if engine.dispatcher is not None:
+        yield "jobs", engine.dispatcher.statistics
     if gateway is not None:
         yield "gateway", lambda: GatewayStatistics(len(gateway.sessions))
 

@@ -7,7 +7,7 @@ A part's statistics are a frozen dataclass; each of its fields is one metric, `t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -52,6 +52,19 @@ HELP: Mapping[tuple[str, str], str] = {
     ("cluster", "nodes"): "Live nodes that this one knows of, itself included.",
     ("cluster", "gaps"): "Gaps in what came over the bus, filled from the store.",
     ("cluster", "forwarded"): "Commands sent to other nodes.",
+    ("jobs", "running"): "Jobs that run here.",
+    ("jobs", "waiting"): "Jobs that this node has taken and not begun.",
+    ("jobs", "completed"): "Jobs that were completed here.",
+    ("jobs", "failed"): "Attempts that failed here and are followed by another one.",
+    ("jobs", "discarded"): "Jobs that were given up here.",
+    ("jobs", "cancelled"): "Jobs that cancelled themselves here.",
+    ("jobs", "snoozed"): "Attempts that were put off here, by the job or by its actor.",
+    ("jobs", "lost"): "Jobs of workers that went away, found by this node.",
+    ("jobs", "failures"): "Times this node could not do a worker's work, because the store was away.",
+    ("jobs", "available"): "Jobs that are due and not begun, of all nodes.",
+    ("jobs", "scheduled"): "Jobs that wait for their time, of all nodes.",
+    ("jobs", "discarded_kept"): "Jobs that were given up and can be retried, of all nodes.",
+    ("jobs", "lag_seconds"): "How long the job has waited that is due for longest, of all nodes.",
 }
 
 #: The fields that only ever rise.
@@ -74,10 +87,18 @@ COUNTERS = frozenset(
         ("bus", "losses"),
         ("cluster", "gaps"),
         ("cluster", "forwarded"),
+        ("jobs", "completed"),
+        ("jobs", "failed"),
+        ("jobs", "discarded"),
+        ("jobs", "cancelled"),
+        ("jobs", "snoozed"),
+        ("jobs", "lost"),
+        ("jobs", "failures"),
     }
 )
 
 Statistics = Callable[[], Any]
+Families = Callable[[], Iterable[Metric]]
 
 
 class Metrics(Collector):
@@ -85,6 +106,7 @@ class Metrics(Collector):
 
     def __init__(self, parts: Mapping[str, Statistics]) -> None:
         self._parts = dict(parts)
+        self._families: list[Families] = []
         #: Answers by route and status.
         self.requests: Counter[tuple[str, int]] = Counter()
         self._registry = CollectorRegistry(auto_describe=False)
@@ -93,6 +115,10 @@ class Metrics(Collector):
     def add(self, part: str, statistics: Statistics) -> None:
         """Show one more part's statistics."""
         self._parts[part] = statistics
+
+    def add_families(self, families: Families) -> None:
+        """Show metrics that have labels, made when somebody asks."""
+        self._families.append(families)
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""
@@ -107,6 +133,8 @@ class Metrics(Collector):
         for (route, status), count in self.requests.items():
             answers.add_metric((route, str(status)), count)
         yield answers
+        for families in self._families:
+            yield from families()
 
 
 def _metric(part: str, name: str, value: float | None) -> Metric:

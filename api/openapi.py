@@ -14,6 +14,7 @@ import msgspec
 
 from ..actors.limits import ChatLimits
 from .calls import Audience
+from .cursors import ID
 from .problems import CONTENT_TYPE as PROBLEM
 from .problems import Problem
 from .routing import Route
@@ -21,6 +22,12 @@ from .schemas import MAX_ID, Body
 
 REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
+
+#: What the converters of `routing.py` let through.
+PATH_SCHEMAS: dict[str, dict[str, Any]] = {
+    "id": {"type": "integer", "minimum": 0, "maximum": MAX_ID},
+    "key": {"type": "string", "pattern": f"^{ID.pattern}$"},
+}
 
 #: Addresses that are not part of the versioned API, and what they answer.
 PLAIN: dict[str, tuple[str, str]] = {
@@ -111,8 +118,7 @@ def _operation(route: Route, rule: str, ref_of: dict[Any, Any], components: dict
 
 def _parameters(route: Route, rule: str, components: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for kind, name in _PARAMETER.findall(rule):
-        schema = {"type": "integer", "minimum": 0, "maximum": MAX_ID} if kind == "id" else {"type": "string"}
-        yield {"name": name, "in": "path", "required": True, "schema": schema}
+        yield {"name": name, "in": "path", "required": True, "schema": PATH_SCHEMAS.get(kind, {"type": "string"})}
     if route.operation.audience is Audience.ACCOUNT and "<id:account_id>" not in rule:
         description = "The account; also as ?account_id=. A visitor's token names it already."
         yield {"name": "X-Account-Id", "in": "header", "description": description, "schema": {"type": "integer"}}

@@ -104,7 +104,7 @@ class VisitorSessionData(Struct, frozen=True, kw_only=True):
 
 
 class ConversationData(Struct, frozen=True, kw_only=True):
-    """A conversation. Visitors do not see priority, labels and custom attributes."""
+    """A conversation. Visitors do not see priority, labels, custom attributes, and since when somebody waits."""
 
     id: int
     display_id: int
@@ -121,6 +121,7 @@ class ConversationData(Struct, frozen=True, kw_only=True):
     priority: str | msgspec.UnsetType | None = msgspec.UNSET
     labels: list[str] | msgspec.UnsetType = msgspec.UNSET
     custom_attributes: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    waiting_since: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ReadData(Struct, frozen=True, kw_only=True):
@@ -193,4 +194,5 @@ def conversation_data(conversation: Conversation, *, for_visitor: bool) -> Conve
         priority=conversation.priority,
         labels=conversation.labels,
         custom_attributes=conversation.custom_attributes,
+        waiting_since=optional_rfc3339(conversation.waiting_since),
     )

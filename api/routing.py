@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from werkzeug.routing import IntegerConverter
+from werkzeug.routing import BaseConverter, IntegerConverter
 
 from .calls import Audience, Operation
+from .cursors import ID
 from .schemas import MAX_ID
 
 PREFIX = "/api/v1"
@@ -24,6 +25,12 @@ class IdConverter(IntegerConverter):
 
     def __init__(self, map: Any) -> None:
         super().__init__(map, max=MAX_ID)
+
+
+class KeyConverter(BaseConverter):
+    """An id of `storage.ids` in a path. What it never gives matches nothing."""
+
+    regex = ID.pattern
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ and are checked by `validation.py`.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -24,6 +24,7 @@ Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@
 Phone = Annotated[str, Meta(max_length=32, pattern=r"^\+?[0-9 ()./-]+$")]
 Identifier = Annotated[str, Meta(min_length=1, max_length=255)]
 ClientId = Annotated[str, Meta(min_length=1)]
+Text = Annotated[str, Meta(min_length=1, max_length=255)]
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 NewPassword = Annotated[str, Meta(min_length=8, max_length=1024)]
 
@@ -201,3 +202,60 @@ class MessageEdit(Body, frozen=True, kw_only=True):
     sized = {"content": "content"}
 
     content: str
+
+
+# Jobs
+
+
+class JobQuery(PageQuery, frozen=True, kw_only=True):
+    """The latest first. `key` is that of an actor, as `conversation:42`, or any other."""
+
+    state: Literal["scheduled", "available", "running", "completed", "discarded", "cancelled"] | None = None
+    queue: Text | None = None
+    kind: Text | None = None
+    key: Text | None = None
+
+
+# Webhooks
+
+WebhookEvent = Literal[
+    "message.created",
+    "message.updated",
+    "message.deleted",
+    "conversation.created",
+    "conversation.updated",
+    "conversation.status_changed",
+    "conversation.assigned",
+    "conversation.labels_changed",
+    "conversation.read",
+    "conversation.deleted",
+    "contact.created",
+    "contact.updated",
+]
+WebhookEvents = Annotated[list[WebhookEvent], Meta(max_length=100)]
+
+
+class NewWebhook(Body, frozen=True, kw_only=True):
+    """No `events`: all of them. No `inbox_id`: the events of all inboxes, and the account's own."""
+
+    url: Name
+    events: WebhookEvents = []
+    inbox_id: Id | None = None
+    include_private: bool = False
+
+
+class WebhookUpdate(Body, frozen=True, kw_only=True):
+    url: Name | UnsetType = UNSET
+    events: WebhookEvents | UnsetType = UNSET
+    inbox_id: Id | UnsetType | None = UNSET
+    include_private: bool | UnsetType = UNSET
+
+
+class WebhookPause(Body, frozen=True, kw_only=True):
+    reason: Text = "Paused by hand."
+
+
+class DeliveryQuery(PageQuery, frozen=True, kw_only=True):
+    """The latest first."""
+
+    state: Literal["waiting", "delivered", "failed"] | None = None

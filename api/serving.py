@@ -19,6 +19,7 @@ import trio
 from ..engine.errors import TertuliaError
 from . import demo as demo_account
 from .engine import open_engine
+from .jobs_module import load_jobs
 from .memory import give_memory_back
 from .server import Server, open_server
 from .settings import Settings
@@ -81,26 +82,42 @@ def serve_as_worker(settings: Settings, parent: Parent, *, demo: bool) -> int:
     return 0
 
 
+def run_reporting(main: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+    """Run a process's main task; an error that Tertulia raised on purpose comes alone until the task says it started.
+
+    Raises:
+        TertuliaError: it could not start.
+        BaseExceptionGroup: it failed later.
+    """
+    started = False
+
+    def start() -> None:
+        nonlocal started
+        started = True
+
+    try:
+        trio.run(main, start, restrict_keyboard_interrupt_to_checkpoints=True)
+    except BaseExceptionGroup as group:
+        error = known_error(group)
+        if error is None or started:
+            raise
+        raise error from None
+
+
 def _run(
     settings: Settings,
     demo: bool,
     accepting: Callable[[Server, Mapping[str, Any] | None], None],
     parent: Parent | None = None,
 ) -> None:
-    started = False
+    async def serving(started: Callable[[], None]) -> None:
+        def start(server: Server, filled: Mapping[str, Any] | None) -> None:
+            started()
+            accepting(server, filled)
 
-    def start(server: Server, filled: Mapping[str, Any] | None) -> None:
-        nonlocal started
-        started = True
-        accepting(server, filled)
+        await _serving(settings, demo, start, parent)
 
-    try:
-        trio.run(_serving, settings, demo, start, parent, restrict_keyboard_interrupt_to_checkpoints=True)
-    except BaseExceptionGroup as group:
-        error = known_error(group)
-        if error is None or started:
-            raise
-        raise error from None
+    run_reporting(serving)
 
 
 async def _serving(
@@ -112,7 +129,8 @@ async def _serving(
     # A process manager may send SIGTERM more than once; a person who presses Ctrl-C again means it.
     with trio.open_signal_receiver(signal.SIGTERM) as terminations:
         redis = settings.server.redis or None
-        async with open_engine(settings.server.database, settings, redis=redis) as engine:
+        jobs = load_jobs(settings.server.jobs_module)
+        async with open_engine(settings.server.database, settings, redis=redis, jobs=jobs) as engine:
             world, filled = engine.world, None
             if demo:
                 filled = await demo_account.fill(world.reads, world.journal, world.wall_clock())
@@ -127,16 +145,18 @@ async def _serving(
                 gc.set_threshold(*GC_THRESHOLDS)
                 accepting(server, filled)
                 with trio.open_signal_receiver(signal.SIGINT) as interrupts:
-                    ends = [_one(terminations), _one(interrupts), *([parent.gone] if parent else [])]
-                    await _first_of(*ends)
+                    ends = [next_of(terminations), next_of(interrupts), *([parent.gone] if parent else [])]
+                    await first_of(*ends)
                 nursery.cancel_scope.cancel()
 
 
-def _one(source: AsyncIterator[int]) -> Callable[[], Awaitable[object]]:
+def next_of(source: AsyncIterator[int]) -> Callable[[], Awaitable[object]]:
+    """For `first_of`: the next of these signals."""
     return lambda: anext(source)
 
 
-async def _first_of(*waits: Callable[[], Awaitable[object]]) -> None:
+async def first_of(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Wait until one of them is over."""
     async with trio.open_nursery() as nursery:
 
         async def wait(for_it: Callable[[], Awaitable[object]]) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ..actors.cluster_limits import ClusterLimits
+from ..actors.jobs.limits import JobLimits
 from ..actors.limits import ChatLimits
+from ..actors.webhooks.limits import WebhookLimits
 from ..engine.config import EngineConfig, Lifecycle, MailboxLimits, SocketLimits, Supervision
 from ..engine.errors import TertuliaError
 from ..storage.database_url import POSTGRES
@@ -21,6 +23,7 @@ from ..storage.postgres_limits import PostgresLimits
 from ..storage.redis_limits import BusLimits
 from .cable_limits import CableLimits
 from .http_settings import HttpSettings
+from .webhook_limits import WebhookSenderLimits
 from .worker_limits import WorkerLimits
 
 PREFIX = "TERTULIA_"
@@ -43,6 +46,7 @@ class ServerSettings:
     database: str = "sqlite:///tertulia.db"
     redis: str = ""  # the bus between nodes; without it this is the only one
     workers: int = 1  # processes that share the port; each is a node
+    jobs_module: str = ""  # where the program's own jobs are, as `shop.background`; empty: nowhere
     bind: str = "127.0.0.1:8000"
     cable_path: str = "/cable"
     origins: tuple[str, ...] = ()  # allowed for browsers, as `https://example.org`; empty: all
@@ -68,6 +72,9 @@ class Settings:
     postgres: PostgresLimits = field(default_factory=PostgresLimits)
     bus: BusLimits = field(default_factory=BusLimits)
     worker: WorkerLimits = field(default_factory=WorkerLimits)
+    jobs: JobLimits = field(default_factory=JobLimits)
+    webhook: WebhookLimits = field(default_factory=WebhookLimits)
+    webhook_sender: WebhookSenderLimits = field(default_factory=WebhookSenderLimits)
 
     @property
     def engine(self) -> EngineConfig:
@@ -165,11 +172,19 @@ def _type_of(section: str, item: str) -> Any:
 
 def _parse(name: str, text: str, kind: Any) -> Any:
     try:
-        if kind == tuple[str, ...]:
-            return tuple(part.strip() for part in text.split(",") if part.strip())
+        if get_origin(kind) is tuple:
+            of_part = get_args(kind)[0]
+            return tuple(of_part(part.strip()) for part in text.split(",") if part.strip())
         if kind is bool:
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
         return kind(text)
     except (KeyError, ValueError):
-        expected = "true or false" if kind is bool else f"a value of type {kind.__name__}"
-        raise WrongSetting(f"{name} is {text!r}; it must be {expected}.") from None
+        raise WrongSetting(f"{name} is {text!r}; it must be {_expected(kind)}.") from None
+
+
+def _expected(kind: Any) -> str:
+    if kind is bool:
+        return "true or false"
+    if get_origin(kind) is tuple:
+        return f"values of type {get_args(kind)[0].__name__} with commas between them"
+    return f"a value of type {kind.__name__}"

@@ -15,6 +15,8 @@
 
 Everything above the socket is the real thing: protocol, session, policy, actors, store. The `memory:` store runs
 without threads, so that the virtual clock never runs ahead of it; `refute_push` relies on that.
+
+The part for jobs (`drain_jobs` and others) is explained in `job_testing`.
 """
 
 from __future__ import annotations
@@ -37,6 +39,11 @@ from .cable.protocol import UNSUPPORTED, CableProtocol, choose
 from .cable.session import Session
 from .cable_limits import CableLimits
 from .engine import Engine
+from .job_testing import assert_enqueued as assert_enqueued
+from .job_testing import drain_jobs as drain_jobs
+from .job_testing import jobs_by_hand as jobs_by_hand
+from .job_testing import jobs_inline as jobs_inline
+from .job_testing import refute_enqueued as refute_enqueued
 
 #: What `@rails/actioncable` offers.
 RAILS = ("actioncable-v1-json", UNSUPPORTED)

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("engine", "storage", "actors", "api")
 CLIENTS = ("tests", "bench")
 MAX_LINES = 350
+#: Folders of other people's programs, which git ignores.
+INSTALLED = frozenset({"node_modules", ".installed"})
 #: Folders of tests whose subjects are whole processes, and fixtures that are: these run in real time.
 REAL_TIME = frozenset({"processes", "chaos"})
 SERVER_FIXTURES = ("postgres_url", "postgres_server", "redis_url", "redis_server")
@@ -24,7 +26,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 def modules(*folders: str) -> list[Path]:
     found = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
-    return sorted(path for path in found if "node_modules" not in path.parts)
+    return sorted(path for path in found if not INSTALLED.intersection(path.parts))
 
 
 def shown(path: Path) -> str:

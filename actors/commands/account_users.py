@@ -9,12 +9,12 @@ from ...storage.contracts import Reads
 from ...storage.records import AccountUser, InboxMember, User
 from ...storage.writes import Delete, Insert, Update
 from ..account_state import AccountState
+from ..checking import address, named
 from ..entities import Principal, Role, System
 from ..limits import ChatLimits
 from ..policies.account import AccountPolicy
 from ..policies.base import authorize
 from .account import AddAccountUser, RemoveAccountUser, UpdateAccountUser
-from .checking import address, named
 
 
 class AddAccountUserHandler:

@@ -9,7 +9,9 @@ from ..conversation_state import ConversationState
 from ..draft import Draft
 from ..entities import MessageType, Principal, Status, System
 from ..events import STATUS_CHANGED
+from ..timers.jobs import ReopenSnoozed, Snoozed
 from ..times import optional_rfc3339
+from .waiting import stop_waiting
 
 _DEEDS = {
     Status.OPEN: "reopened",
@@ -25,6 +27,10 @@ def set_status(
     """Change the status, or when a snooze ends; announce it, and write the activity message."""
     previous = state.status
     draft.change(status=str(status), snoozed_until=snoozed_until if status is Status.SNOOZED else None)
+    if state.snoozed_until is not None:
+        draft.enqueue(ReopenSnoozed, Snoozed(state.snoozed_until), run_at=state.snoozed_until)
+    if status is Status.RESOLVED:
+        stop_waiting(state, draft)
     data = {"status": state.status, "previous_status": previous, "snoozed_until": optional_rfc3339(state.snoozed_until)}
     draft.add_event(by, STATUS_CHANGED, data)
     if previous != status:

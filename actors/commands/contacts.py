@@ -13,6 +13,7 @@ from ...storage.records import Contact
 from ...storage.writes import Insert, Update
 from ..account_state import AccountState
 from ..attributes import why_not
+from ..checking import address, named
 from ..events import CONTACT_CREATED, CONTACT_UPDATED
 from ..limits import ChatLimits
 from ..policies.account import AccountPolicy
@@ -20,7 +21,6 @@ from ..policies.base import authorize
 from ..policies.contact import ContactPolicy
 from ..times import rfc3339
 from .account import CreateContact, UpdateContact
-from .checking import address, named
 
 
 class CreateContactHandler:

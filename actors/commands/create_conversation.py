@@ -10,6 +10,7 @@ from ...storage.records import Contact, Conversation, EventRow
 from ...storage.writes import Insert
 from ..account_state import AccountState
 from ..attributes import why_not
+from ..checking import labels_fault
 from ..entities import Principal, Visitor
 from ..events import CONVERSATION_CREATED
 from ..limits import ChatLimits
@@ -19,7 +20,6 @@ from ..policies.conversation import ConversationPolicy
 from ..policies.inbox import InboxPolicy
 from ..times import optional_rfc3339, rfc3339
 from .account import CreateConversation
-from .checking import labels_fault
 
 _encode = msgspec.json.Encoder().encode
 

@@ -10,6 +10,7 @@ from ..events import CONVERSATION_DELETED
 from ..policies.conversation import ConversationPolicy
 from .refusing import refuse
 from .update_conversation import DeleteConversation
+from .waiting import stop_waiting
 
 __all__ = ["DeleteConversation", "DeleteConversationHandler"]
 
@@ -22,4 +23,5 @@ class DeleteConversationHandler:
         draft.erase()
         draft.write(Delete(ReadCursor, {"account_id": state.account_id, "conversation_id": state.id}))
         draft.change(deleted_at=draft.now, labels=[], custom_attributes={}, snoozed_until=None)
+        stop_waiting(state, draft)
         draft.add_event(command.by, CONVERSATION_DELETED, {"display_id": state.display_id})

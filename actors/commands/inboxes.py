@@ -11,13 +11,13 @@ from ...storage.contracts import Reads
 from ...storage.records import Inbox, InboxMember
 from ...storage.writes import Delete, Insert, Update
 from ..account_state import AccountState
+from ..checking import named
 from ..entities import Principal
 from ..limits import ChatLimits
 from ..policies.account import AccountPolicy
 from ..policies.base import authorize
 from ..policies.inbox import InboxPolicy
 from .account import CreateInbox, SetInboxMembers, UpdateInbox
-from .checking import named
 
 #: An inbox's public identifier is not a secret, but nobody should find inboxes by counting.
 IDENTIFIER_BYTES = 16

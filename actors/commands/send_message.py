@@ -8,13 +8,14 @@ from ...engine.errors import Conflict
 from ...storage.records import MessageRow
 from ..conversation_state import ConversationState
 from ..draft import Draft
-from ..entities import MessageType, Principal, Status, Visitor
+from ..entities import Member, MessageType, Principal, Status, Visitor
 from ..limits import ChatLimits
 from ..policies.message import MessagePolicy
 from ..typists import stop_typing
 from .brake import Brake
 from .change_status import reopen
 from .refusing import check_content, refuse
+from .waiting import start_waiting, stop_waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,12 @@ class SendMessageHandler:
         state.remember(row, self._limits.remembered_client_ids)
         if state.typing:
             stop_typing(state, by, draft)
-        if from_visitor and state.status != Status.OPEN and state.status != Status.PENDING:
-            reopen(state, by, draft)
+        if from_visitor:
+            start_waiting(state, draft)
+            if state.status != Status.OPEN and state.status != Status.PENDING:
+                reopen(state, by, draft)
+        elif state.waiting_since is not None and not command.private and isinstance(by, Member):
+            stop_waiting(state, draft)
         return Sent(row)
 
     def _repeated(self, command: SendMessage, first: MessageRow) -> Sent:

@@ -10,11 +10,12 @@ from ...engine.errors import Invalid
 from ...storage.records import Account
 from ..account_state import AccountState
 from ..attributes import why_not
+from ..checking import named
 from ..limits import ChatLimits
 from ..policies.account import AccountPolicy
 from ..policies.base import authorize
+from ..timers.account_settings import timer_faults
 from .account import UpdateAccount
-from .checking import named
 
 
 class UpdateAccountHandler:
@@ -31,10 +32,20 @@ class UpdateAccountHandler:
             reason = why_not(command.settings, self._limits.custom_attributes)
             if reason is not None:
                 raise Invalid(fields={"settings": reason})
+            faults = timer_faults(command.settings, self._limits)
+            if faults:
+                raise Invalid(fields=faults)
             columns["settings"] = command.settings
         changed = {name: value for name, value in columns.items() if getattr(account.record, name) != value}
         if changed:
             change = account.change(command.by)
             change.columns = changed
             await account.commit(change)
+            self._apply(account)
         return account.record
+
+    def _apply(self, account: AccountState) -> None:
+        """Conversations look at the settings before they do what time asks of them, on every node."""
+        if account.access.settings != account.record.settings:
+            account.access.settings = account.record.settings
+            account.rights_changed()

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from ...engine.errors import Invalid
 from ...storage.records import Conversation
 from ..attributes import why_not
+from ..checking import labels_fault
 from ..conversation_state import ConversationState
 from ..draft import Draft
 from ..entities import Member, Principal, Priority, Status, Visitor
@@ -19,7 +20,6 @@ from ..policies.conversation import ConversationPolicy
 from ..times import LATEST
 from .assign import assign, check_assignee
 from .change_status import set_status
-from .checking import labels_fault
 from .refusing import refuse
 
 

@@ -25,7 +25,11 @@ from tertulia.actors.account import AccountActor, account_command_handlers
 from tertulia.actors.conversation import Collaborators, CommandHandler, ConversationActor, command_handlers
 from tertulia.actors.entities import Member, System, Visitor
 from tertulia.actors.events import Event, event_of
+from tertulia.actors.jobs.limits import JobLimits
+from tertulia.actors.jobs.queue import JobQueue
 from tertulia.actors.limits import ChatLimits
+from tertulia.actors.webhooks.limits import WebhookLimits
+from tertulia.actors.webhooks.port import NoSender, WebhookSender
 from tertulia.engine.actor import Actor
 from tertulia.engine.config import EngineConfig
 from tertulia.engine.directory import Directory, Factory, open_directory
@@ -239,12 +243,18 @@ async def run_engine(
     config: EngineConfig | None = None,
     group_commit: GroupCommitLimits | None = None,
     extra_handlers: Mapping[type, Callable[..., Any]] | None = None,
+    sender: WebhookSender | None = None,
+    webhook_limits: WebhookLimits | None = None,
 ) -> AsyncGenerator[World]:
     """An engine over a store that is open already: what `open_engine` puts together, with a faulty writer."""
     limits = limits or ChatLimits()
     committer = FaultyCommitter(store)
     journal = GroupCommit(committer, group_commit)
-    collaborators = Collaborators(store, journal, Hub[Event](), AccessBook(store), wall_clock, limits)
+    jobs = JobQueue(store, journal, wall_clock, JobLimits())
+    collaborators = Collaborators(
+        store, journal, Hub[Event](), AccessBook(store), wall_clock, limits, jobs,
+        webhook_limits=webhook_limits or WebhookLimits(), sender=sender or NoSender(),
+    )  # fmt: skip
     handlers: dict[type, CommandHandler] = {**command_handlers(limits), Crash: _crash, **(extra_handlers or {})}
     account_handlers = account_command_handlers(collaborators)
     factories: dict[type[Actor[Any]], Factory] = {

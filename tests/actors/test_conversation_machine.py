@@ -14,25 +14,33 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import msgspec
 import trio
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from tertulia.actors.commands.edit_message import DeleteMessage, EditMessage
 from tertulia.actors.commands.mark_read import MarkRead
 from tertulia.actors.commands.send_message import SendMessage
 from tertulia.actors.commands.update_conversation import UpdateConversation
+from tertulia.actors.conversation import ConversationActor
 from tertulia.actors.entities import Member, Principal, Status
 from tertulia.actors.events import Event
+from tertulia.actors.jobs.job import BaseJob, JobContext, Result
+from tertulia.actors.jobs.lane import RunJob, conversation_key
+from tertulia.actors.jobs.queue import new_job
 from tertulia.actors.limits import ChatLimits
 from tertulia.engine.config import EngineConfig, Lifecycle
 from tertulia.engine.errors import TertuliaError
+from tertulia.engine.mailbox import Lane
 from tertulia.storage.group_commit import GroupCommitLimits
 from tertulia.storage.open import open_store
-from tertulia.storage.records import MessageRow
+from tertulia.storage.records import Job, JobState, MessageRow
+from tertulia.storage.writes import Enqueue, Unit
 
-from .kit import ADMINISTRATOR, AGENT, VISITOR, Answer, Crash, World, payload, run_engine, seed
+from .kit import ADMINISTRATOR, AGENT, BASE, SYSTEM, VISITOR, Answer, Crash, World, payload, run_engine, seed
 from .subscriber import KEY, Subscriber
 
 Operation: TypeAlias = tuple[Any, ...]
@@ -55,6 +63,7 @@ operations: st.SearchStrategy[Operation] = st.one_of(
     st.tuples(st.just("read"), senders, seqs),
     st.tuples(st.just("status"), st.sampled_from(list(Status))),
     st.tuples(st.just("labels"), st.sets(st.sampled_from("xyz"))),
+    st.tuples(st.just("job"), st.integers(0, 2), st.booleans()),
     st.tuples(st.just("crash")),
     st.tuples(st.just("faults"), st.lists(st.sampled_from(["fail", "lose"]), min_size=1, max_size=8)),
     st.tuples(st.just("settle")),
@@ -70,11 +79,21 @@ class Story:
     """What was asked, what was answered, and who listened."""
 
     asked: list[tuple[Any, Answer]] = field(default_factory=list[tuple[Any, Answer]])
+    jobs: list[tuple[Job, Answer]] = field(default_factory=list[tuple[Job, Answer]])
     subscribers: list[Subscriber] = field(default_factory=lambda: [Subscriber() for _ in range(SUBSCRIBERS)])
 
     def post(self, world: World, command: Any) -> None:
         with suppress(TertuliaError):  # refused at the door: nothing happened
             self.asked.append((command, world.post(command)))
+
+    async def post_job(self, world: World, job: Job) -> None:
+        """Claimed by a worker; its actor is to run it."""
+        store: Any = world.collaborators.jobs.store  # past the faults
+        await store.commit([Unit(1, writes=[Enqueue(job)])])
+        answer = Answer()
+        with suppress(TertuliaError):
+            world.directory.call((ConversationActor, KEY), RunJob(job), answer, timeout=1000, lane=Lane.JOBS)
+            self.jobs.append((job, answer))
 
     def acknowledged(self, kind: type) -> list[tuple[Any, Any]]:
         return [
@@ -89,6 +108,7 @@ async def play(script: Sequence[Operation]) -> None:
     async with open_store("memory:") as store:
         while rest or not opened:
             async with run_engine(store, limits=LIMITS, config=CONFIG, group_commit=GROUP_COMMIT) as world:
+                world.collaborators.registry.add(SayAll)
                 if not opened:
                     await world.write(*seed())
                     opened = True
@@ -120,6 +140,8 @@ async def perform_until_the_end(world: World, story: Story, rest: deque[Operatio
                 story.subscribers[which].drop()
             case ("resume", int(which)):
                 await story.subscribers[which].resume(world)
+            case ("job", int(messages), bool(refused)):
+                await story.post_job(world, job_of(len(story.jobs), messages, refused=refused))
             case _:
                 story.post(world, command_of(operation, len(story.asked)))
     await settle(world, story)
@@ -130,7 +152,7 @@ async def settle(world: World, story: Story) -> None:
     await trio.sleep(FAULTS_LAST)
     world.committer.faults.clear()
     await trio.sleep(BACKOFF_LASTS)
-    assert all(answer.done.is_set() for _, answer in story.asked), "somebody waits for ever"
+    assert all(answer.done.is_set() for _, answer in (*story.asked, *story.jobs)), "somebody waits for ever"
     last = (await world.record()).last_seq
     assert [subscriber.position for subscriber in story.subscribers if subscriber.connected] == [
         last for subscriber in story.subscribers if subscriber.connected
@@ -159,6 +181,21 @@ def command_of(operation: Operation, number: int) -> Any:
             return Crash()
 
 
+class SayAll(BaseJob[list[str]]):
+    async def perform(self, context: JobContext, args: list[str]) -> Result:
+        await trio.sleep(0.01)
+        for text in args:
+            context.then(SendMessage(SYSTEM, text))
+        return None
+
+
+def job_of(number: int, messages: int, *, refused: bool) -> Job:
+    """Says so many things; where it is refused, because of the last of them."""
+    texts = [f"job {number} {part}" for part in range(messages)] + [" "] * refused
+    job = new_job(SayAll, texts, now=BASE, account_id=1, key=conversation_key(1))
+    return replace(job, state=JobState.RUNNING, worker="worker", attempt=1)
+
+
 # What must be true at the end.
 
 
@@ -168,6 +205,7 @@ async def check(world: World, story: Story) -> None:
     record = await world.record()
     assert [event.seq for event in log] == list(range(1, record.last_seq + 1)), "the log has a gap"
     check_answers(story, messages)
+    await check_jobs(world, story, messages)
     for subscriber in story.subscribers:
         before = len(subscriber.received)
         await subscriber.resume(world)
@@ -189,12 +227,31 @@ def check_answers(story: Story, messages: dict[int, MessageRow]) -> None:
     anonymous = [answer.message.seq for command, answer in sent if command.client_id is None]
     assert len(anonymous) == len(set(anonymous)), "two requests got one message"
     asked = [command for command, _ in story.asked if isinstance(command, SendMessage) and command.client_id is None]
-    stored = [row for row in messages.values() if row.client_id is None and row.message_type != "activity"]
+    stored = [row for row in messages.values() if row.client_id is None and row.sender_type != "system"]
     assert len(anonymous) <= len(stored) <= len(asked)
     for _, row in story.acknowledged(DeleteMessage):
         assert messages[row.seq].content is None, "an acknowledged deletion did not happen"
     for _, row in story.acknowledged(EditMessage):
         assert messages[row.seq].edited_at is not None, "an acknowledged edit did not happen"
+
+
+async def check_jobs(world: World, story: Story, messages: dict[int, MessageRow]) -> None:
+    """What a job said and its end are both in the store, or neither is."""
+    said = [row.content for row in messages.values() if row.content is not None and row.content.startswith("job ")]
+    # Members may delete or change what it said.
+    touched = sum(1 for row in messages.values() if row.sender_type == "system" and (row.edited_at or row.deleted_at))
+    for job, answer in story.jobs:
+        stored = await world.collaborators.jobs.store.job(1, job.id)
+        assert stored is not None
+        texts = [text for text in msgspec.json.decode(job.args, type=list[str]) if text != " "]
+        there = [text for text in texts if text in said]
+        assert there == [text for text in said if text in texts], "said twice, or in another order"
+        if stored.state == JobState.COMPLETED:
+            assert len(texts) - len(there) <= touched
+        else:
+            assert there == []
+        if answer.error is None and answer.done.is_set():
+            assert answer.value.written is (stored.state == JobState.COMPLETED)
 
 
 @dataclass

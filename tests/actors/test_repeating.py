@@ -26,9 +26,20 @@ from tertulia.actors.commands.mark_read import MarkRead, SetTyping
 from tertulia.actors.commands.send_message import SendMessage
 from tertulia.actors.commands.update_conversation import DeleteConversation, UpdateConversation
 from tertulia.actors.entities import Priority, Role, Status
+from tertulia.actors.jobs.lane import RunJob
 from tertulia.actors.typists import TypingExpired
+from tertulia.actors.webhooks.commands import (
+    CreateWebhook,
+    DeleteWebhook,
+    PauseWebhook,
+    RedeliverWebhook,
+    ResumeWebhook,
+    RotateWebhookSecret,
+    UpdateWebhook,
+)
 from tertulia.actors.wire import COMMANDS, is_repeatable
 from tertulia.engine.errors import NotFound
+from tertulia.storage.records import Job, Webhook
 
 from .kit import ADMINISTRATOR, AGENT, SYSTEM, VISITOR, World
 
@@ -56,6 +67,15 @@ OF_AN_ACCOUNT: list[Any] = [
     UpdateInbox(ADMINISTRATOR, 1, "New"),
     SetInboxMembers(ADMINISTRATOR, 1, (3,)),
     UpdateContact(ADMINISTRATOR, 1, name="New", blocked=True),
+    UpdateWebhook(ADMINISTRATOR, 1, include_private=True),
+    DeleteWebhook(ADMINISTRATOR, 1),
+    PauseWebhook(ADMINISTRATOR, 1),
+    ResumeWebhook(ADMINISTRATOR, 2),
+]
+#: The second is paused.
+WEBHOOKS = [
+    Webhook(id=id, account_id=1, url="https://example.org", secret="", created_at=1, updated_at=1, paused_at=paused)
+    for id, paused in ((1, None), (2, 1))
 ]
 CREATING: list[Any] = [
     SendMessage(VISITOR, "without an id"),
@@ -63,6 +83,10 @@ CREATING: list[Any] = [
     CreateInbox(ADMINISTRATOR, "New"),
     CreateContact(ADMINISTRATOR, "New"),
     CreateConversation(ADMINISTRATOR, 1, 1),
+    CreateWebhook(ADMINISTRATOR, "https://example.org"),
+    RotateWebhookSecret(ADMINISTRATOR, 1),
+    RedeliverWebhook(ADMINISTRATOR, "msg_1"),
+    RunJob(Job(id="1", account_id=1, queue="default", kind="none", args="{}", run_at=1, created_at=1)),
 ]
 
 
@@ -90,6 +114,7 @@ async def everything(world: World) -> Any:
 async def test_repeating_a_repeatable_command_changes_and_tells_nothing(
     command: Any, world: World, autojump_clock: MockClock
 ) -> None:
+    await world.write(*WEBHOOKS)
     await world.ask(SendMessage(VISITOR, "hello", client_id="c1"))
     ask = world.ask if command in OF_A_CONVERSATION else world.ask_account
     told = [world.listen(topic) for topic in ("conversation:1", "account:1", "inbox:1")]
@@ -98,7 +123,7 @@ async def test_repeating_a_repeatable_command_changes_and_tells_nothing(
     once, told_once = await everything(world), [list(events) for events in told]
     assert (once, told_once) != (before, [[], [], []])  # it does something, the first time
     await trio.sleep(1)
-    gone = isinstance(command, (DeleteConversation, RemoveAccountUser))
+    gone = isinstance(command, (DeleteConversation, RemoveAccountUser, DeleteWebhook))
     with pytest.raises(NotFound) if gone else nullcontext():
         await ask(command)
     assert await everything(world) == once

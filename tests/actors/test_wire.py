@@ -26,6 +26,7 @@ from tertulia.actors.commands.update_conversation import UpdateConversation
 from tertulia.actors.conversation import command_handlers
 from tertulia.actors.entities import Member, Principal, Priority, Status, System, Visitor
 from tertulia.actors.limits import ChatLimits
+from tertulia.actors.timers.commands import EndSnooze, RemindMembers, ResolveSilent
 from tertulia.actors.typists import TypingExpired
 from tertulia.actors.wire import (
     ANSWERS,
@@ -41,8 +42,8 @@ from tertulia.storage.records import AccountUser, MessageRow, User
 
 from .kit import AGENT, World
 
-#: Mailed by an actor to itself: it lives as long as the incarnation that mailed it.
-NEVER_SENT = {TypingExpired}
+#: What an actor asks of itself: mailed by its incarnation, or by a job in its own turn.
+NEVER_SENT = {TypingExpired, EndSnooze, ResolveSilent, RemindMembers}
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 INTEGERS = st.integers(-(2**63), 2**64 - 1)
@@ -77,6 +78,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     str: TEXT,
     int: INTEGERS,
     bool: st.booleans(),
+    float: st.floats(allow_nan=False),
     type(None): st.none(),
     UnsetType: st.just(UNSET),
 }

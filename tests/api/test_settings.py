@@ -32,6 +32,10 @@ def test_a_list_is_written_with_commas() -> None:
     assert settings.server.origins == ("https://a.example", "https://b.example")
 
 
+def test_a_list_of_numbers_is_written_with_commas_too() -> None:
+    assert settings_from({"TERTULIA_WEBHOOK_DELAYS": "1, 2.5,60"}).webhook.delays == (1.0, 2.5, 60.0)
+
+
 def test_the_command_line_wins_over_the_environment() -> None:
     environment = {"TERTULIA_BIND": "127.0.0.1:1"}
     assert settings_from(environment, bind="127.0.0.1:2").server.bind == "127.0.0.1:2"
@@ -48,6 +52,14 @@ def test_variables_of_the_test_suite_are_left_alone() -> None:
         ("TERTULIA_CHAT_VISITOR_RAET", "2", "There is no setting TERTULIA_CHAT_VISITOR_RAET"),
         ("TERTULIA_CHAT_CONTENT", "lots", "TERTULIA_CHAT_CONTENT is 'lots'"),
         ("TERTULIA_SOCKETS_OUTBOX", "-1", "SocketLimits.outbox is -1"),
+        ("TERTULIA_WEBHOOK_DELAYS", "5,soon", "TERTULIA_WEBHOOK_DELAYS is '5,soon'; it must be values of type float"),
+        ("TERTULIA_WEBHOOK_DELAYS", "5,0", "WebhookLimits.delays must be greater than zero"),
+        ("TERTULIA_WEBHOOK_PAGE", "0", "WebhookLimits.page must be greater than zero"),
+        ("TERTULIA_JOBS_RUN", "maybe", "TERTULIA_JOBS_RUN is 'maybe'; it must be true or false"),
+        ("TERTULIA_JOBS_LEASE", "5", "JobLimits.lease must be at least twice the heartbeat"),
+        ("TERTULIA_JOBS_POOL", "0", "JobLimits.pool must be greater than zero"),
+        ("TERTULIA_WEBHOOK_SENDER_TIMEOUT", "0", "WebhookSenderLimits.timeout must be greater than zero"),
+        ("TERTULIA_WEBHOOK_SENDER_ALLOWED_NETWORKS", "10.0.0.1/8", "'10.0.0.1/8' is no network to allow"),
         ("TERTULIA_BIND", "8000", "'8000' is no address"),
         ("TERTULIA_BIND", "localhost:99999", "no address to bind to"),
     ],
@@ -69,7 +81,7 @@ def test_every_variable_can_be_set_to_the_value_that_it_has() -> None:
     settings = Settings()
     for name, (section, item) in variables().items():
         value: object = getattr(getattr(settings, section), item)
-        text = ",".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
+        text = ",".join(map(str, cast("tuple[object, ...]", value))) if isinstance(value, tuple) else str(value)
         assert settings_from({name: text}) == settings, name
 
 

@@ -4,6 +4,8 @@
     python -m tests.chaos frozen     a node, Redis and PostgreSQL are frozen in turn (SIGSTOP) and go on
     python -m tests.chaos rolling    every node is stopped and started in turn, under load
     python -m tests.chaos latency    how long a message takes from one node to a subscriber of another
+    python -m tests.chaos jobs       a worker is killed amid its jobs; --database for another one than a new SQLite file
+    python -m tests.chaos tenants    how long one tenant's webhooks wait while the receiver of another one is slow
 
 Exits with 1 where somebody lost something, saw something twice or in another order.
 """
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import trio
 
+from . import killed_worker, slow_tenant
 from .crowd import Crowd
 from .faults import FREEZES, Planned, run_faults, schedule
 from .latency import line_of as latency_line
@@ -87,6 +90,23 @@ async def _latency(options: argparse.Namespace, folder: Path) -> bool:
     return True
 
 
+async def _jobs(options: argparse.Namespace, folder: Path) -> bool:
+    database = options.database or f"sqlite:///{folder}/jobs.db"
+    verdict = await killed_worker.run(
+        database, folder, jobs=options.jobs, kills=options.kills, seconds=options.job_seconds, pause=options.pause
+    )
+    show({}, verdict.lines(), verdict.complaints, as_json=options.json)
+    return not verdict.complaints
+
+
+async def _tenants(options: argparse.Namespace, folder: Path) -> bool:
+    database = options.database or f"sqlite:///{folder}/tenants.db"
+    turns = await slow_tenant.measure(database, turns=3, seconds=10.0, rate=20.0, webhooks=10, sleep=5.0)
+    for turn in turns:
+        print(slow_tenant.line_of(turn))
+    return True
+
+
 def _crowd(stage: Stage, options: argparse.Namespace, *, only_accepting: bool = False) -> Crowd:
     return Crowd(
         stage.demo,
@@ -105,6 +125,8 @@ RUNS: dict[str, Callable[[argparse.Namespace, Path], Awaitable[bool]]] = {
     "frozen": _frozen,
     "rolling": _rolling,
     "latency": _latency,
+    "jobs": _jobs,
+    "tenants": _tenants,
 }
 
 
@@ -126,6 +148,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=100.0, help="messages a second, of all senders together")
     parser.add_argument("--kill-every", type=float, default=10.0, help="seconds")
     parser.add_argument("--drain-window", type=float, default=5.0, help="seconds, of each node in `rolling`")
+    parser.add_argument("--database", metavar="URL", help="in `jobs` and `tenants`")
+    parser.add_argument("--jobs", type=int, default=5000)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--job-seconds", type=float, default=0.2)
+    parser.add_argument("--pause", type=float, default=1.5, help="seconds from a worker's start to its death")
     parser.add_argument("--json", action="store_true")
     return parser
 

@@ -103,6 +103,14 @@ async def test_a_second_server_on_the_same_database_says_so_and_exits(tmp_path: 
         (("serve",), {"TERTULIA_CHAT_VISITOR_RATE": "many"}, "TERTULIA_CHAT_VISITOR_RATE"),
         (("serve",), {"TERTULIA_BINDD": "x"}, "There is no setting TERTULIA_BINDD"),
         (("serve",), {"TERTULIA_MAILBOX_COMMANDS": "0"}, "greater than zero"),
+        (("serve", "--database", "memory:", "--jobs", "no.such"), {}, "'no.such' cannot be imported"),
+        (("worker", "--database", "memory:"), {"TERTULIA_JOBS_MODULE": "this"}, "this has no function jobs"),
+        (
+            ("worker", "--database", "memory:"),
+            {"TERTULIA_WEBHOOK_SENDER_CA_FILE": "/no/such"},
+            "/no/such cannot be read",
+        ),
+        (("worker", "--database", "sqlite:///x.db", "--redis", "redis://r"), {}, "can serve one process only"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_line_and_exit_status_2(
@@ -123,7 +131,7 @@ def test_a_file_that_is_no_database_is_one_clear_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "account", "migrate", "settings"])
+@pytest.mark.parametrize("command", ["serve", "worker", "queue", "demo", "account", "migrate", "settings"])
 def test_every_command_explains_itself(command: str) -> None:
     done = run(command, "--help")
     assert done.returncode == 0
@@ -134,6 +142,8 @@ def test_settings_lists_every_limit_with_its_variable() -> None:
     done = run("settings", TERTULIA_BIND="127.0.0.1:9999")
     assert "TERTULIA_BIND=127.0.0.1:9999" in done.stdout
     assert "TERTULIA_LIFECYCLE_IDLE=120.0" in done.stdout
+    assert "TERTULIA_WEBHOOK_DELAYS=5.0,30.0," in done.stdout
+    assert "TERTULIA_JOBS_QUEUES=\n" in done.stdout
 
 
 def test_an_account_made_on_the_command_line_can_be_signed_in_to(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tertulia.actors.entities import Member, Visitor
 from tertulia.api.auth import digest_of
 from tertulia.api.cable_limits import CableLimits
 from tertulia.api.engine import Engine, open_engine
+from tertulia.api.job_testing import jobs_by_hand
 from tertulia.api.settings import Settings
 from tertulia.api.testing import EPOCH, Cable, open_cable, virtual_wall_clock
 from tertulia.storage.records import (
@@ -90,7 +91,8 @@ async def fill(engine: Engine) -> None:
 async def open_stage(
     limits: CableLimits | None = None, settings: Settings | None = None
 ) -> AsyncGenerator[tuple[Engine, Cable], None]:
-    async with open_engine("memory:", settings, wall_clock=virtual_wall_clock) as engine:
+    """No jobs run there: nothing happens but what the test does."""
+    async with open_engine("memory:", jobs_by_hand(settings), wall_clock=virtual_wall_clock) as engine:
         await fill(engine)
         async with open_cable(engine, limits) as cable:
             yield engine, cable

@@ -45,6 +45,7 @@ async def test_a_conversation_is_shown_with_everything_a_member_may_know(client:
         "priority": None,
         "labels": [],
         "custom_attributes": {},
+        "waiting_since": None,
     }
 
 
@@ -54,7 +55,7 @@ async def test_a_visitor_does_not_see_priority_labels_and_attributes(client: Cli
         (await client.get(f"/conversations/{MINE}", by="visitor")).data,
         (await client.get("/conversations", by="visitor")).data[0],
     ):
-        assert not {"priority", "labels", "custom_attributes"} & set(reply)
+        assert not {"priority", "labels", "custom_attributes", "waiting_since"} & set(reply)
 
 
 async def test_the_latest_activity_comes_first(client: Client) -> None:

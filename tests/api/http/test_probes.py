@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from msgspec.structs import replace
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tertulia.actors.jobs.figures import JobStatistics
 from tertulia.api.engine import Engine
 from tertulia.api.http import make_app
 from tertulia.api.http_settings import HttpSettings
 from tertulia.api.metrics import COUNTERS, HELP, Metrics
+from tertulia.api.settings import Settings
 from tertulia.engine.errors import Unavailable
 from tertulia.storage.group_commit import GroupCommitStatistics
+from tertulia.storage.records import JobState
 
-from .town import MINE, Client, Town, open_town
+from .town import MINE, NORTH, START, Client, Reply, Town, later, open_town
 
 
 async def test_a_server_that_runs_is_alive(client: Client) -> None:
@@ -136,6 +140,7 @@ async def test_every_number_of_the_statistics_is_described(town: Town) -> None:
         "directory": engine.directory.statistics(),
         "hub": engine.world.hub.statistics(),
         "group_commit": getattr(engine.world.journal, "statistics", lambda: None)(),
+        "jobs": JobStatistics(*(0 for _ in fields(JobStatistics))),
     }
     for part, statistics in parts.items():
         assert is_dataclass(statistics)
@@ -152,6 +157,34 @@ def test_a_part_that_is_not_described_is_shown_all_the_same() -> None:
     metrics = Metrics({})
     metrics.add("weather", lambda: Weather(21.5))
     assert metric(metrics.render(), "tertulia_weather_degrees") == 21.5
+
+
+async def test_a_node_that_runs_jobs_counts_those_of_every_queue() -> None:
+    async with open_town(settings=Settings()) as town:
+        await town.engine.jobs.pause("mail")
+        due = replace(later("3" * 28, NORTH), state=JobState.AVAILABLE, run_at=START - 7000)
+        await town.write(due)
+        figures = (await counting(town)).body
+    assert metric(figures, 'tertulia_jobs_queue_jobs{queue="mail",state="scheduled"}') == 2  # one of each tenant
+    assert metric(figures, 'tertulia_jobs_queue_jobs{queue="mail",state="available"}') == 1
+    assert metric(figures, 'tertulia_jobs_queue_lag_seconds{queue="mail"}') == 7
+    assert metric(figures, "tertulia_jobs_lag_seconds") == 7
+    assert metric(figures, "tertulia_jobs_running") == 0
+
+
+async def counting(town: Town) -> Reply:
+    """The metrics, right after a count."""
+    assert town.engine.dispatcher is not None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(town.engine.dispatcher.figures.count)
+        await wait_all_tasks_blocked()  # it has counted, and rests
+        nursery.cancel_scope.cancel()
+    return await town.client.get("/metrics")
+
+
+async def test_a_node_that_runs_no_jobs_says_nothing_of_them(client: Client) -> None:
+    text = (await client.get("/metrics")).body.decode()
+    assert "tertulia_jobs" not in text
 
 
 async def test_no_token_and_no_address_of_a_caller_is_in_the_metrics(client: Client) -> None:

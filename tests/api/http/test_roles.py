@@ -2,7 +2,7 @@
 
 import pytest
 
-from .town import CLOSED, MINE, UNASSIGNED, USERS, Client, Reply, open_town
+from .town import CLOSED, HOOK, MINE, NORTH_JOB, SENT, UNASSIGNED, USERS, Client, Reply, open_town
 
 OK, DENIED, HIDDEN = "ok", (403, "forbidden"), (404, "not_found")
 
@@ -119,6 +119,21 @@ ACCOUNT_TABLE: dict[tuple[str, str, tuple[str, object] | None], tuple[object, ..
     ("GET", "/contacts/1", None): (OK, OK, OK),
     ("PATCH", "/contacts/1", ("name", "New")): (OK, OK, DENIED),
     ("POST", "/conversations", ("inbox_id", 1)): (OK, OK, DENIED),
+    ("GET", "/jobs", None): (OK, DENIED, DENIED),
+    ("GET", f"/jobs/{NORTH_JOB}", None): (OK, DENIED, DENIED),
+    ("POST", f"/jobs/{NORTH_JOB}/retry", None): (OK, DENIED, DENIED),
+    ("POST", f"/jobs/{NORTH_JOB}/cancel", None): (OK, DENIED, DENIED),
+    ("GET", "/webhooks", None): (OK, DENIED, DENIED),
+    ("POST", "/webhooks", ("url", "https://hooks.example/new")): (OK, DENIED, DENIED),
+    ("GET", f"/webhooks/{HOOK}", None): (OK, DENIED, DENIED),
+    ("PATCH", f"/webhooks/{HOOK}", ("include_private", True)): (OK, DENIED, DENIED),
+    ("DELETE", f"/webhooks/{HOOK}", None): (OK, DENIED, DENIED),
+    ("POST", f"/webhooks/{HOOK}/pause", None): (OK, DENIED, DENIED),
+    ("POST", f"/webhooks/{HOOK}/resume", None): (OK, DENIED, DENIED),
+    ("POST", f"/webhooks/{HOOK}/rotate_secret", None): (OK, DENIED, DENIED),
+    ("GET", f"/webhooks/{HOOK}/deliveries", None): (OK, DENIED, DENIED),
+    ("GET", f"/webhooks/{HOOK}/deliveries/{SENT}", None): (OK, DENIED, DENIED),
+    ("POST", f"/webhooks/{HOOK}/deliveries/{SENT}/redeliver", None): (OK, DENIED, DENIED),
 }
 
 

@@ -3,7 +3,8 @@
 The routes are found by reflection: a new one that takes an id fails here until its ids are listed.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +17,20 @@ from tertulia.api.routing import Route
 from .town import (
     CLOSED,
     CLOSED_INBOX,
+    HOOK,
     MINE,
     NORTH,
+    NORTH_JOB,
     NOWHERE,
     OPEN_INBOX,
     OTHER_VISITOR,
+    SENT,
     SOUTH_CONTACT,
     SOUTH_CONVERSATION,
+    SOUTH_HOOK,
     SOUTH_INBOX,
+    SOUTH_JOB,
+    SOUTH_SENT,
     UNASSIGNED,
     USERS,
     VISITOR,
@@ -31,11 +38,14 @@ from .town import (
 )
 
 #: For each id in a path: one of another tenant.
-FOREIGN: dict[str, int] = {
+FOREIGN: dict[str, int | str] = {
     "user_id": USERS["southerner"],
     "inbox_id": SOUTH_INBOX,
     "contact_id": SOUTH_CONTACT,
     "conversation_id": SOUTH_CONVERSATION,
+    "job_id": SOUTH_JOB,
+    "webhook_id": SOUTH_HOOK,
+    "delivery_id": SOUTH_SENT,
 }
 #: Parts of a path that are no ids of their own: within another tenant's conversation, its message 1 exists.
 INNER: dict[str, int] = {"seq": 1}
@@ -50,8 +60,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "conversations.mark_read": {"seq": 1},
     "conversations.set_typing": {"on": True},
     "messages.send_message": {"content": "x"},
+    "webhooks.update_webhook": {"events": ["message.created"]},
+    "webhooks.pause_webhook": {},
     "messages.edit_message": {"content": "x"},
 }
+
+
+PARAMETER = re.compile(r"<(?:id|key):(\w+)>")
 
 
 @dataclass(frozen=True)
@@ -61,14 +76,11 @@ class Case:
 
     @property
     def ids(self) -> list[str]:
-        converters = [part[4:-1] for part in self.rule.split("/") if part.startswith("<id:")]
-        return [name for name in converters if name != "account_id"]
+        return [name for name in PARAMETER.findall(self.rule) if name != "account_id"]
 
-    def path(self, values: dict[str, int]) -> str:
-        path = self.rule
-        for name, value in {**INNER, **values, "account_id": NORTH}.items():
-            path = path.replace(f"<id:{name}>", str(value))
-        return path
+    def path(self, values: Mapping[str, int | str]) -> str:
+        every = {**INNER, **values, "account_id": NORTH}
+        return PARAMETER.sub(lambda found: str(every[found[1]]), self.rule)
 
     def __str__(self) -> str:
         return f"{self.route.method} {self.rule}"
@@ -100,11 +112,14 @@ async def test_another_tenant_s_id_answers_like_an_unknown_one(client: Client, c
 @pytest.mark.parametrize("case", list(cases()), ids=str)
 async def test_the_case_is_about_the_id_because_the_owner_gets_another_answer(client: Client, case: Case) -> None:
     body = BODIES[case.route.name] if case.route.operation.body is not None else None
-    own = {
+    own: dict[str, int | str] = {
         "user_id": USERS["viewer"],
         "inbox_id": OPEN_INBOX,
         "contact_id": VISITOR,
         "conversation_id": MINE,
+        "job_id": NORTH_JOB,
+        "webhook_id": HOOK,
+        "delivery_id": SENT,
     }
     if case.route.name == "messages.edit_message":
         await client.post(f"/conversations/{MINE}/messages", {"content": "mine"}, by="admin")
@@ -143,9 +158,10 @@ async def test_another_tenant_s_user_cannot_be_a_member_of_an_inbox_or_an_assign
 
 
 async def test_lists_hold_nothing_of_another_tenant(client: Client) -> None:
-    for path in ("/conversations", "/contacts", "/inboxes", "/account_users"):
+    theirs = {SOUTH_CONVERSATION, SOUTH_CONTACT, SOUTH_INBOX, USERS["southerner"], SOUTH_JOB, SOUTH_HOOK}
+    for path in ("/conversations", "/contacts", "/inboxes", "/account_users", "/jobs", "/webhooks"):
         for entry in (await client.get(path, by="southerner", account=2)).data:
-            assert {entry.get("id"), entry.get("user_id")} & {SOUTH_CONVERSATION, SOUTH_CONTACT, SOUTH_INBOX, 5}, path
+            assert {entry.get("id"), entry.get("user_id")} & theirs, path
 
 
 @pytest.mark.parametrize("filter", [f"inbox_id={SOUTH_INBOX}", f"assignee_id={USERS['southerner']}"])
@@ -173,3 +189,9 @@ async def test_an_inbox_of_others_and_another_contact_are_hidden_too(client: Cli
         (f"/contacts/{OTHER_VISITOR}", "visitor"),
     ):
         assert (await client.get(path, by=caller)).problem == (404, "not_found"), path
+
+
+async def test_a_delivery_is_found_under_its_own_webhook_only(client: Client) -> None:
+    other = (await client.post("/webhooks", {"url": "https://hooks.example/other"}, by="admin")).data["id"]
+    assert (await client.get(f"/webhooks/{HOOK}/deliveries/{SENT}", by="admin")).status == 200
+    assert (await client.get(f"/webhooks/{other}/deliveries/{SENT}", by="admin")).problem == (404, "not_found")

@@ -13,6 +13,7 @@ import msgspec
 from quart_trio import QuartTrio
 
 from tertulia.actors.entities import Role
+from tertulia.actors.jobs.limits import JobLimits
 from tertulia.api.auth import Authenticator, digest_of
 from tertulia.api.engine import Engine, open_engine
 from tertulia.api.http import make_app
@@ -26,14 +27,19 @@ from tertulia.storage.records import (
     Conversation,
     Inbox,
     InboxMember,
+    Job,
+    JobState,
     MessageRow,
     Record,
     Token,
     User,
+    Webhook,
+    WebhookDelivery,
 )
 from tertulia.storage.writes import Insert, Unit, Write
 
 START = 1_700_000_000_000
+SECRET = "A" * 43 + "="  # 32 bytes of base64
 NORTH, SOUTH = 1, 2
 #: Ids of users, by name.
 USERS = {"admin": 1, "agent": 2, "other_agent": 3, "viewer": 4, "southerner": 5}
@@ -46,6 +52,9 @@ ROLES = {
 OPEN_INBOX, CLOSED_INBOX, SOUTH_INBOX = 1, 2, 3  # the closed one has `other_agent` as its only member
 VISITOR, OTHER_VISITOR, SOUTH_CONTACT = 1, 2, 3
 MINE, UNASSIGNED, CLOSED, SOUTH_CONVERSATION = 1, 2, 3, 4  # `MINE` is assigned to `agent`, and the visitor's
+NORTH_JOB, SOUTH_JOB = "1" * 28, "2" * 28  # to run in a year
+HOOK, SOUTH_HOOK = 1, 2  # webhooks
+SENT, SOUTH_SENT = "msg_" + "1" * 28, "msg_" + "2" * 28  # a delivery of each, which failed
 NOWHERE = 987_654  # an id that nothing has
 
 
@@ -172,7 +181,9 @@ class Town:
 async def open_town(
     http: HttpSettings | None = None, settings: Settings | None = None, *, database: str = "memory:"
 ) -> AsyncGenerator[Town, None]:
+    """Without settings it runs no jobs, so that each stays as it is and nothing is sent to anybody."""
     clock = Clock()
+    settings = settings or Settings(jobs=JobLimits(run=False))
     async with open_engine(database, settings, wall_clock=clock) as engine:
         world = engine.world
         authenticator = Authenticator(world.reads, world.access, clock)
@@ -180,6 +191,8 @@ async def open_town(
         town = Town(engine, authenticator, app, clock)
         await town.write(*people())
         await town.write(*places())
+        await town.write(later(NORTH_JOB, NORTH), *hook(HOOK, NORTH, SENT))
+        await town.write(later(SOUTH_JOB, SOUTH), *hook(SOUTH_HOOK, SOUTH, SOUTH_SENT), account_id=SOUTH)
         await town.submit(messages=tuple(first_words()))
         yield town
 
@@ -248,6 +261,29 @@ def places() -> list[Record]:
         )
     ]
     return [*inboxes, member, *contacts, *tokens, *conversations]
+
+
+def later(id: str, account_id: int) -> Job:
+    """A job that has to wait for its time."""
+    return Job(
+        id=id, account_id=account_id, queue="mail", kind="send_receipt", args='{"to":"ann@example.org"}',
+        state=JobState.SCHEDULED, run_at=START + 365 * 86_400_000, created_at=START,
+    )  # fmt: skip
+
+
+def hook(id: int, account_id: int, delivery_id: str) -> list[Record]:
+    """A webhook, and a delivery that its receiver did not take."""
+    webhook = Webhook(
+        id=id, account_id=account_id, url=f"https://hooks.example/{id}", secret=f"whsec_{SECRET}",
+        events=["contact.updated"], created_at=START, updated_at=START,
+    )  # fmt: skip
+    attempt = {"number": 8, "at": START, "status": 500, "duration": 12, "reason": "It said 500.", "answer": "Oh no"}
+    delivery = WebhookDelivery(
+        id=delivery_id, account_id=account_id, webhook_id=id, event_type="message.created",
+        payload='{"type":"message.created","data":{"seq":1}}', created_at=START, state="failed",
+        finished_at=START + 1000, attempts=[attempt],
+    )  # fmt: skip
+    return [webhook, delivery]
 
 
 def first_words() -> list[MessageRow]:

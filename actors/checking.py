@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...engine.errors import Invalid
-from ..limits import ChatLimits
+from ..engine.errors import Invalid
+from .limits import ChatLimits
 
 
 def named(name: str, limits: ChatLimits) -> str:

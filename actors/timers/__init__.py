@@ -1,0 +1,1 @@
+"""What happens to conversations because time passes: snoozes that end, silence that resolves, reminders."""
