@@ -18,7 +18,7 @@ CLIENTS_STAMP := $(CLIENTS)/node_modules/.stamp
 LOCKFILE := $(wildcard $(CLIENTS)/package-lock.json)
 NPM := $(shell command -v node >/dev/null 2>&1 && command -v npm 2>/dev/null)
 
-.PHONY: help demo test clients lint format types layers wheel-check check clean
+.PHONY: help demo test clients lint format types layers wheel-check bench-guard check clean
 
 help:
 	@echo "make demo         run a server with a demo account, database $(DATABASE)"
@@ -28,6 +28,7 @@ help:
 	@echo "make types        mypy and pyright, both strict"
 	@echo "make layers       import-linter: a layer imports only the layers below it"
 	@echo "make wheel-check  build the wheel and look into it"
+	@echo "make bench-guard  compare the micro benchmarks with the figures in bench/guard.json"
 	@echo "make clean        remove $(VENV) and everything that can be made again"
 
 $(VENV_STAMP):
@@ -64,8 +65,9 @@ demo: $(DEMO_STAMP)
 
 clients: $(if $(and $(LOCKFILE),$(NPM)),$(CLIENTS_STAMP))
 
+# Two processes: many tests wait for real servers, and more of those at once than two disturb each other.
 test: $(TEST_STAMP) clients
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(DEV_STAMP)
 	@$(BIN)/ruff check
@@ -78,6 +80,7 @@ format: $(DEV_STAMP)
 # pyright runs on node: the one in PATH, or else one that it installs for itself.
 types: $(DEV_STAMP)
 	@$(BIN)/mypy
+	@$(BIN)/mypy --package bench
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 layers: $(DEV_STAMP)
@@ -86,9 +89,12 @@ layers: $(DEV_STAMP)
 wheel-check: $(TEST_STAMP)
 	@$(BIN)/python .ci/wheel_check.py
 
+bench-guard: $(TEST_STAMP)
+	@$(BIN)/python -m bench.guard
+
 check: lint types layers test wheel-check
 
 clean:
 	@if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
-	@rm -rf build dist *.egg-info src/*.egg-info $(CLIENTS)/node_modules \
+	@rm -rf build dist *.egg-info src/*.egg-info $(CLIENTS)/node_modules bench/peers/*/.installed bench-report \
 	  .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov

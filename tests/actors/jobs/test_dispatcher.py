@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -151,7 +153,10 @@ async def test_an_answer_that_is_none_of_the_results_is_a_failure(autojump_clock
         assert "answered 42" in (await shop.job(id)).errors[0]["error"]
 
 
-async def test_an_error_that_no_store_can_keep_does_not_keep_the_job_from_ending(autojump_clock: MockClock) -> None:
+async def test_an_error_that_no_store_can_keep_does_not_keep_the_job_from_ending(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    caplog.set_level(logging.CRITICAL, "tertulia.jobs")  # it could not be reported either
     async with open_shop() as shop:
         shop.hire()
         shop.fails("it", ValueError("half a character: \ud83d"))

@@ -1,0 +1,1 @@
+"""A folder that can be read: JSON, a table, plots."""
