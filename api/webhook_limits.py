@@ -14,7 +14,9 @@ class WebhookSenderLimits:
     timeout: float = 5.0  # seconds of one attempt, from resolving the name to the end of the answer
     address_timeout: float = 2.0  # seconds until the next address is tried, where a name has several
     connections: int = 100  # at the same time
-    connections_per_host: int = 4  # at the same time, to one host name
+    #: At the same time, to one host and port. Several times what one account may run (`JobLimits.per_account`): tenants
+    #: share hosts, and one whose receiver is slow must not take all of one.
+    connections_per_host: int = 40
     lookups: int = 32  # names resolved at the same time; one that was given up counts until the system gives up, too
     idle_connections: int = 50  # kept open for the next delivery
     keep_alive: float = 2.0  # seconds that they are; shorter than servers keep theirs

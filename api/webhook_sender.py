@@ -118,7 +118,7 @@ class HttpWebhookSender:
             request = self._request(self._target(url), headers, body)
         except Invalid as error:
             return Answer(None, 0.0, error.detail)
-        async with self._connections.place(request.host):
+        async with self._connections.place(request.place):
             begun = trio.current_time()
             exchange = _Exchange()
             failure = await self._attempt(request, exchange)
@@ -204,12 +204,12 @@ class HttpWebhookSender:
             "content-length": str(len(body)),
         }
         theirs = {name.lower(): value for name, value in headers.items()}
-        return _Request(target.host, url, list({**theirs, **ours}.items()), body)
+        return _Request(ours["host"], url, list({**theirs, **ours}.items()), body)
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    host: str
+    place: str  # the host, and the port where it is not the usual one
     url: httpcore.URL
     headers: list[tuple[bytes | str, bytes | str]]
     body: bytes = field(repr=False)

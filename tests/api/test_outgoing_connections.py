@@ -9,8 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tertulia.actors.jobs.limits import JobLimits
 from tertulia.actors.webhooks.port import Answer, WebhookSender
-from tertulia.api.webhook_sender import open_webhook_sender
+from tertulia.api.webhook_sender import WebhookSenderLimits, open_webhook_sender
 
 from .receiver import BODY, JSON, LOCAL, OK, Certificate, Names, Received, accept, answer, close, hang, receiving
 
@@ -156,6 +157,24 @@ async def test_a_slow_host_holds_up_only_itself(autojump_clock: MockClock) -> No
     assert slow.connections == 4
     # The time in line is not the receiver's.
     assert [answered.duration for answered in answers] == [pytest.approx(5, abs=0.01)] * 4
+
+
+async def test_a_slow_receiver_holds_up_no_other_at_the_same_host(autojump_clock: MockClock) -> None:
+    limits = replace(LOCAL, connections_per_host=1)
+    async with (
+        receiving(hang) as slow,
+        receiving() as quick,
+        open_webhook_sender(limits) as sender,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(sender.post, f"http://127.0.0.1:{slow.port}/", JSON, BODY)
+        await wait_all_tasks_blocked()
+        answered = await sender.post(f"http://127.0.0.1:{quick.port}/", JSON, BODY)
+        assert (answered.ok, slow.connections) == (True, 1)
+
+
+def test_one_account_cannot_take_all_connections_to_a_host_that_others_use() -> None:
+    assert WebhookSenderLimits().connections_per_host >= 2 * JobLimits().per_account
 
 
 async def test_an_attempt_that_is_cancelled_closes_its_connection_and_leaves_its_place(
