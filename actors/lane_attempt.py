@@ -18,7 +18,7 @@ from ..storage.records import Job
 from ..storage.writes import Update
 from .collaborators import Collaborators
 from .jobs.endings import Ending, ending_of, ending_of_error, write_of
-from .jobs.job import BaseJob, Cancel, Discard, JobContext, Result, Snooze, decode_args
+from .jobs.job import BaseJob, Discard, JobContext, Result, checked, decode_args
 from .jobs.lane import Ran
 
 logger = logging.getLogger("tertulia.jobs")
@@ -76,9 +76,7 @@ class Attempt:
             result = await performer.perform(self._context, args)
         if scope.cancelled_caught:
             raise DeadlineExceeded(f"It took longer than {timeout:g} s, which is too long for an actor to wait.")
-        if not isinstance(result, Snooze | Cancel | Discard | None):
-            raise TypeError(f"perform answered {result!r}, which is no result of a job.")
-        return result
+        return checked(result)
 
     def failed(self, error: Exception) -> Ending:
         job = self._job

@@ -13,7 +13,7 @@ from ...engine.errors import TertuliaError
 from ...storage.records import Job
 from ..entities import WallClock
 from .endings import Ending, ending_of, ending_of_error
-from .job import BaseJob, Cancel, Discard, JobContext, Snooze, decode_args
+from .job import BaseJob, Discard, JobContext, checked, decode_args
 from .limits import JobLimits
 from .registry import JobRegistry
 
@@ -46,12 +46,10 @@ async def attempt_here(
         context = JobContext(job, wall_clock)
         with trio.CancelScope(deadline=trio.current_time() + performer.timeout) as scope:
             begun(scope)
-            result: Any = await performer.perform(context, args)
+            result = await performer.perform(context, args)
             if context.commands:
                 await _obey(context, directory, address_of)
-            if not isinstance(result, Snooze | Cancel | Discard | None):
-                raise TypeError(f"perform answered {result!r}, which is no result of a job.")
-            return ending_of(result, wall_clock()), None
+            return ending_of(checked(result), wall_clock()), None
         raise TimeoutError(f"It took longer than {performer.timeout:g} seconds.")
     except Exception as error:
         return ending_of_error(error, job, performer, wall_clock(), limits), error

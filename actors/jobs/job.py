@@ -138,6 +138,13 @@ class BaseJob(Generic[Args]):
         return 2.0**attempt * random.uniform(0.75, 1.25)
 
 
+def checked(result: Any) -> Result:
+    """What `perform` answered. Raises TypeError: it is no result."""
+    if not isinstance(result, Snooze | Cancel | Discard | None):
+        raise TypeError(f"perform answered {result!r}, which is no result of a job.")
+    return result
+
+
 def encode_args(args: Any) -> str:
     return msgspec.json.encode(args).decode()
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from ..load.dialect import Client
 from ..peers import Peer
 from ..results import Result
-from ..stage import Stage, interval, result
+from ..stage import Stage
+from .full_speed import at_full_speed
 from .scenario import Scenario
 
 CLIENTS = 32
-WARM_UP, SECONDS = 1.0, 8.0
-QUICK_WARM_UP, QUICK_SECONDS = 0.3, 2.0
 
 
 def measure(stage: Stage) -> Iterator[Result]:
@@ -23,22 +22,7 @@ def measure(stage: Stage) -> Iterator[Result]:
     posting = [Client(room, sender=room, window=1, http=True) for room in range(CLIENTS)]
     listening = [Client(room) for room in range(CLIENTS)]
     with stage.serve(rooms=CLIENTS) as server, stage.crowd(server, [*listening, *posting]) as crowd:
-        crowd.open()
-        crowd.start()
-        crowd.run(stage.choose(WARM_UP, QUICK_WARM_UP))
-        measured = interval(server, crowd, stage.choose(SECONDS, QUICK_SECONDS))
-        completeness = crowd.settle()
-        yield result(
-            "HTTP posts",
-            server,
-            f"{CLIENTS} clients",
-            measured,
-            completeness,
-            unit="request",
-            count=measured.tally.acknowledged,
-            complaints=crowd.complaints,
-            latencies=measured.tally.answers,
-        )
+        yield at_full_speed(stage, server, crowd, "HTTP posts", f"{CLIENTS} clients", answers=True)
 
 
 def fits(peer: Peer) -> bool:

@@ -9,34 +9,19 @@ from collections.abc import Iterator
 
 from ..load.dialect import Client
 from ..results import Result
-from ..stage import Stage, interval, result
+from ..stage import Stage
+from .full_speed import at_full_speed
 from .scenario import Scenario, publishes
 
 SENDERS = 100
 WINDOW = 16
-WARM_UP, SECONDS = 1.0, 8.0
-QUICK_WARM_UP, QUICK_SECONDS = 0.3, 2.0
 
 
 def measure(stage: Stage) -> Iterator[Result]:
     stage.progress.begin(f"ingest from {SENDERS} senders")
     clients = [Client(room, sender=room, window=WINDOW, visitor=True) for room in range(SENDERS)]
     with stage.serve(rooms=SENDERS) as server, stage.crowd(server, clients) as crowd:
-        crowd.open()
-        crowd.start()
-        crowd.run(stage.choose(WARM_UP, QUICK_WARM_UP))
-        measured = interval(server, crowd, stage.choose(SECONDS, QUICK_SECONDS))
-        completeness = crowd.settle()
-        yield result(
-            "ingest",
-            server,
-            f"{SENDERS} senders, window {WINDOW}",
-            measured,
-            completeness,
-            unit="message",
-            count=measured.tally.acknowledged,
-            complaints=crowd.complaints,
-        )
+        yield at_full_speed(stage, server, crowd, "ingest", f"{SENDERS} senders, window {WINDOW}")
 
 
 SCENARIO = Scenario("ingest", "100 senders at full speed, each in its own room", measure, fits=publishes)
