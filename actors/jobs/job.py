@@ -71,10 +71,6 @@ class JobContext:
     def account_id(self) -> int:
         return self.job.account_id
 
-    @property
-    def is_last_attempt(self) -> bool:
-        return self.job.attempt >= self.job.max_attempts
-
     def then(self, command: Any) -> None:
         """Run a command of the job's actor when `perform` has returned.
 
