@@ -32,6 +32,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from ..engine.frames import BINARY, NORMAL_CLOSURE, TEXT, payloads
+from ..engine.group import PlainSink
 from ..engine.handshake import UpgradeRequest
 from .auth import Authenticator
 from .cable.gateway import Gateway
@@ -77,7 +78,7 @@ class Rejected(Exception):
     """The server rejected the subscription."""
 
 
-class MemoryTransport:
+class MemoryTransport(PlainSink):
     """The connection under a session, in memory. It is its own outbox."""
 
     def __init__(self) -> None:
@@ -96,9 +97,6 @@ class MemoryTransport:
         if self.close_code is None:
             self.arrived.extend(payloads(frames))
             self.listener()
-
-    def send_ephemeral(self, frames: bytes) -> None:
-        self.send(frames)
 
     def pause_reading(self) -> None:
         self.paused = True

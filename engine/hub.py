@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from .outbox import Sink
+from .group import Members, Sink, write_to_all
 
 P = TypeVar("P")
 P_contra = TypeVar("P_contra", contravariant=True)
@@ -39,7 +39,7 @@ class Topic(Generic[P]):
     __slots__ = ("groups", "taps")
 
     def __init__(self) -> None:
-        self.groups: dict[Format[P], dict[Sink, None]] = {}
+        self.groups: dict[Format[P], Members] = {}
         self.taps: dict[Callable[[Sequence[P]], None], None] | None = None
 
     def empty(self) -> bool:
@@ -65,7 +65,7 @@ class Hub(Generic[P]):
         if members is None:
             members = groups[format] = {}
         if sink not in members:
-            members[sink] = None
+            sink.enter(members)
             self._subscriptions += 1
 
     def leave(self, topic: str, format: Format[P], sink: Sink) -> None:
@@ -74,7 +74,7 @@ class Hub(Generic[P]):
         members = entry.groups.get(format) if entry is not None else None
         if entry is None or members is None or sink not in members:
             return
-        del members[sink]
+        sink.leave(members)
         self._subscriptions -= 1
         if not members:
             del entry.groups[format]
@@ -111,8 +111,7 @@ class Hub(Generic[P]):
                 for sink in members:
                     sink.send_ephemeral(frames)
             else:
-                for sink in members:
-                    sink.send(frames)
+                write_to_all(members, frames)
         if entry.taps:
             for listener in list(entry.taps):
                 listener(publications)

@@ -14,16 +14,10 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
+from .group import Members
+
 #: Bytes that are joined for one write; a larger entry is written by itself, without a copy.
 WRITE_CHUNK = 128 * 1024
-
-
-class Sink(Protocol):
-    """Where frames for one client go: an `Outbox` over a socket, or the like over another transport."""
-
-    def send(self, frames: bytes, /) -> None: ...
-
-    def send_ephemeral(self, frames: bytes, /) -> None: ...
 
 
 class OutboxOwner(Protocol):
@@ -51,14 +45,16 @@ class Outbox:
     `send` is the socket's: it takes a part of the bytes and says how much, or raises BlockingIOError.
     """
 
-    __slots__ = ("_backlog", "_limit", "_owner", "_send", "_state", "_taken", "_waiting", "shed")
+    __slots__ = ("_backlog", "_groups", "_limit", "_owner", "_send", "_state", "_taken", "_waiting", "shed")
 
     def __init__(self, send: Callable[[bytes | memoryview], int], owner: OutboxOwner, limit: int) -> None:
         self._send = send
         self._owner = owner
         self._limit = limit
-        # (bytes, ephemeral) in the order of sending. None is the common case: open, and nothing waits.
+        # (bytes, ephemeral) in the order of sending. None is the common case: open, and nothing waits. Then, and only
+        # then, groups write to the socket themselves.
         self._backlog: deque[tuple[bytes, bool]] | None = None
+        self._groups: tuple[Members, ...] = ()
         self._taken = 0  # how much of the first entry has left
         self._waiting = 0
         self._state = _State.OPEN
@@ -100,6 +96,31 @@ class Outbox:
                 self._backlog.append((frames, True))
                 self._waiting += len(frames)
 
+    # A group's side; see `group`.
+
+    def enter(self, members: Members) -> None:
+        members[self] = self._send if self._backlog is None else self._take
+        self._groups += (members,)
+
+    def leave(self, members: Members) -> None:
+        if members.pop(self, None) is not None:
+            self._groups = tuple([other for other in self._groups if other is not members])
+
+    def unsent(self, frames: bytes, taken: int) -> None:
+        if taken:
+            self._begin_backlog(frames, taken)
+        else:
+            self.send(frames)  # and be told why nothing of it was taken
+
+    def _take(self, frames: bytes) -> int:
+        self.send(frames)
+        return len(frames)
+
+    def _have_backlog(self, backlog: deque[tuple[bytes, bool]] | None) -> None:
+        self._backlog = backlog
+        for members in self._groups:
+            members[self] = self._send if backlog is None else self._take
+
     def finish(self, frames: bytes) -> None:
         """Send these after all that waits, and take no more."""
         if self._backlog is None:
@@ -109,13 +130,13 @@ class Outbox:
             self._waiting += len(frames)
             self._owner.want_writable(True)
         if self._backlog is None:
-            self._backlog = deque()
+            self._have_backlog(deque())
         self._state = _State.FINISHED
 
     def abandon(self) -> None:
         """Forget what waits, and take no more: the socket is gone."""
         self._state = _State.FINISHED
-        self._backlog = deque()
+        self._have_backlog(deque())
         self._waiting = self._taken = 0
 
     def flush(self) -> None:
@@ -133,7 +154,7 @@ class Outbox:
         self._drop_sent(sent)
         if not self._backlog:
             if self._state is _State.OPEN:
-                self._backlog = None
+                self._have_backlog(None)
             self._owner.want_writable(False)
 
     def _next_chunk(self) -> bytes | memoryview:
@@ -161,7 +182,7 @@ class Outbox:
             self._taken -= len(self._backlog.popleft()[0])
 
     def _begin_backlog(self, frames: bytes, sent: int) -> None:
-        self._backlog = deque(((frames, False),))
+        self._have_backlog(deque(((frames, False),)))
         self._taken = sent
         self._waiting = len(frames) - sent
         self._owner.want_writable(True)

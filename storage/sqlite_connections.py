@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import trio
 
 from ..engine.errors import Invalid, NotFound, Unavailable
+from .writer_thread import WriterThread
 
 T = TypeVar("T")
 
@@ -112,7 +113,7 @@ class Connections:
         self._near = near  # used by the event loop itself
         self._idle = list(readers)
         self._readers = trio.CapacityLimiter(len(readers))
-        self._writers = trio.CapacityLimiter(1)
+        self._writer_thread = WriterThread("tertulia writer")
         self._threads = threads
         self._closed = False
 
@@ -164,15 +165,15 @@ class Connections:
         if not self._threads:
             await trio.lowlevel.checkpoint()
             return work(self._writer, *arguments)
-        return await trio.to_thread.run_sync(partial(work, self._writer, *arguments), limiter=self._writers)
+        return await self._writer_thread.run(work, self._writer, *arguments)
 
     async def aclose(self) -> None:
         """Wait for what runs, then close. The last connection to close copies the write-ahead log into the database."""
         self._closed = True
         with trio.CancelScope(shield=True):
-            for limiter in (self._readers, self._writers):
-                for _ in range(int(limiter.total_tokens)):
-                    await limiter.acquire_on_behalf_of(object())
+            for _ in range(int(self._readers.total_tokens)):
+                await self._readers.acquire_on_behalf_of(object())
+            await self._writer_thread.aclose()
             if self._threads:
                 await trio.to_thread.run_sync(self._close)
             else:

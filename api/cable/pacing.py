@@ -7,7 +7,7 @@ from typing import Protocol
 
 import trio
 
-from ...engine.outbox import Sink
+from ...engine.group import Sink
 
 INTERVAL = 0.01  # seconds between two looks at a socket that has not taken a piece yet
 

@@ -12,7 +12,7 @@ from ...actors.presence import Presence
 from ...engine.directory import Address
 from ...engine.hub import Hub
 from ...engine.mailbox import Caller, Lane
-from ...engine.outbox import Sink
+from ...engine.group import Sink
 from ...storage.contracts import Journal, Reads
 from ..auth import Identity
 from ..cable_limits import CableLimits

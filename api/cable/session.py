@@ -26,7 +26,7 @@ from ...actors.access import AccountAccess
 from ...actors.entities import Member
 from ...engine.errors import Malformed, Refusal, TertuliaError
 from ...engine.frames import BINARY, GOING_AWAY, INTERNAL_ERROR, NORMAL_CLOSURE
-from ...engine.outbox import Sink
+from ...engine.group import Sink
 from ..auth import Identity
 from .actions import client_id_in
 from .channel import Channel

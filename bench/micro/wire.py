@@ -11,6 +11,7 @@ import msgpack
 from tertulia.actors.events import Event, message_event
 from tertulia.api.cable.protocol import PROTOCOLS, EventFormat
 from tertulia.engine.frames import FrameReader, Message, frame
+from tertulia.engine.group import PlainSink
 from tertulia.engine.hub import Hub
 from tertulia.storage.records import MessageRow
 
@@ -98,7 +99,7 @@ def encode_msgpack() -> None:
         shown.frame(message_event(ROW))
 
 
-class Counted:
+class Counted(PlainSink):
     """A subscriber who only counts."""
 
     __slots__ = ("bytes",)
@@ -107,9 +108,6 @@ class Counted:
         self.bytes = 0
 
     def send(self, frames: bytes) -> None:
-        self.bytes += len(frames)
-
-    def send_ephemeral(self, frames: bytes) -> None:
         self.bytes += len(frames)
 
 

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tertulia.engine.group import PlainSink
 from tertulia.engine.hub import Hub, HubStatistics
 
 
@@ -19,7 +20,7 @@ class Publication:
 
 
 @dataclass(eq=False)
-class Mail:
+class Mail(PlainSink):
     """A sink that keeps what it gets."""
 
     frames: list[bytes] = field(default_factory=list[bytes])

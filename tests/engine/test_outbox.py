@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tertulia.engine.group import Members, PlainSink, write_to_all
 from tertulia.engine.outbox import WRITE_CHUNK, Outbox
 
 LIMIT = 1000
@@ -204,6 +205,73 @@ def test_small_frames_leave_joined_and_not_more_at_a_time_than_a_chunk() -> None
     assert max(wire.writes) <= WRITE_CHUNK
 
 
+class Listener(PlainSink):
+    """Another member of a group."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+
+    def send(self, frames: bytes) -> None:
+        self.heard.append(frames)
+
+
+def test_a_group_writes_to_the_socket_itself_while_nothing_waits() -> None:
+    wire = Wire()
+    members: Members = {}
+    outbox_on(wire).enter(members)
+    assert list(members.values()) == [wire.send]
+
+
+def test_what_a_group_writes_stays_behind_what_waits_whoever_made_it_wait() -> None:
+    wire, outbox = blocked(taken=3)
+    members: Members = {}
+    outbox.enter(members)
+    wire.room = EVERYTHING
+    write_to_all(members, b"second.")
+    assert drain(wire, outbox) == b"first.second."
+    write_to_all(members, b"third.")
+    assert bytes(wire.taken) == b"first.second.third."
+
+
+@pytest.mark.parametrize("room", [0, 4])
+def test_a_member_that_cannot_take_all_keeps_the_rest_and_the_others_get_theirs(room: int) -> None:
+    wire, before, after = Wire(), Listener(), Listener()
+    wire.room = room
+    outbox = outbox_on(wire)
+    members: Members = {}
+    for sink in (before, outbox, after):
+        sink.enter(members)
+    write_to_all(members, b"frame.")
+    write_to_all(members, b"another.")
+    assert (outbox.waiting, wire.wanted) == (14 - room, True)
+    assert before.heard == after.heard == [b"frame.", b"another."]
+    assert drain(wire, outbox) == b"frame.another."
+
+
+def test_a_member_whose_socket_fails_breaks_alone_and_once() -> None:
+    wire, other = Wire(), Listener()
+    wire.error = BrokenPipeError()
+    members: Members = {}
+    outbox_on(wire).enter(members)
+    other.enter(members)
+    write_to_all(members, b"frame.")
+    write_to_all(members, b"another.")
+    assert (wire.breaks, other.heard) == (1, [b"frame.", b"another."])
+
+
+def test_who_has_left_a_group_gets_nothing_more_of_it() -> None:
+    wire = Wire()
+    outbox = outbox_on(wire)
+    one: Members = {}
+    another: Members = {}
+    outbox.enter(one)
+    outbox.enter(another)
+    outbox.leave(one)
+    write_to_all(one, b"of one.")
+    write_to_all(another, b"of another.")
+    assert bytes(wire.taken) == b"of another."
+
+
 class OutboxMachine(RuleBasedStateMachine):
     """The model keeps frames one by one: (bytes, ephemeral), and how much of the first has left."""
 
@@ -212,6 +280,9 @@ class OutboxMachine(RuleBasedStateMachine):
         self.wire = Wire()
         self.wire.room = room
         self.outbox = outbox_on(self.wire)
+        self.groups: tuple[Members, ...] = ({}, {})
+        for members in self.groups:
+            self.outbox.enter(members)
         self.expected = bytearray()  # what must have left
         self.queue: deque[tuple[bytes, bool]] = deque()
         self.half = 0
@@ -242,12 +313,15 @@ class OutboxMachine(RuleBasedStateMachine):
     def keep(self, frames: list[tuple[bytes, bool]]) -> None:
         self.queue = deque([self.queue[0], *frames] if self.half else frames)
 
-    @rule(size=st.one_of(st.integers(1, 60), st.integers(200, 1500)))
-    def send(self, size: int) -> None:
+    @rule(size=st.one_of(st.integers(1, 60), st.integers(200, 1500)), group=st.sampled_from((None, 0, 1)))
+    def send(self, size: int, group: int | None) -> None:
         frame = self.frame(size)
         direct = not self.queue and not (self.overflowed or self.finished)
         room = self.wire.room
-        self.outbox.send(frame)
+        if group is None:
+            self.outbox.send(frame)
+        else:
+            write_to_all(self.groups[group], frame)
         if self.overflowed or self.finished:
             return
         self.queue.append((frame, False))
@@ -301,6 +375,12 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def what_left_is_what_the_model_let_out(self) -> None:
         assert bytes(self.expected) == bytes(self.wire.taken)
+
+    @rule(group=st.sampled_from((0, 1)))
+    def leave_and_come_back(self, group: int) -> None:
+        self.outbox.leave(self.groups[group])
+        assert not self.groups[group]
+        self.outbox.enter(self.groups[group])
 
     @invariant()
     def memory_is_bounded(self) -> None:

@@ -14,6 +14,7 @@ from tertulia.api.cable.session import Session
 from tertulia.api.engine import Engine
 from tertulia.api.testing import Cable
 from tertulia.engine.frames import TEXT
+from tertulia.engine.group import PlainSink
 from tertulia.engine.handshake import UpgradeRequest
 from tertulia.storage.records import Conversation
 from tertulia.storage.writes import Insert, Unit
@@ -26,7 +27,7 @@ REQUEST = UpgradeRequest("/cable", {"token": "ana"}, {}, ("actioncable-v1-ext-js
 SUBSCRIBE = '{"command":"subscribe","identifier":"{\\"channel\\":\\"ConversationChannel\\",\\"id\\":%d}"}'
 
 
-class Nowhere:
+class Nowhere(PlainSink):
     """A transport that keeps nothing: its bytes are the connection's to answer for."""
 
     __slots__ = ()
@@ -37,8 +38,6 @@ class Nowhere:
         return self
 
     def send(self, frames: bytes) -> None: ...
-
-    def send_ephemeral(self, frames: bytes) -> None: ...
 
     def pause_reading(self) -> None: ...
 
