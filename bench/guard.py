@@ -1,33 +1,29 @@
-"""Nothing gets slower unnoticed. In: the micro benchmarks and `guard.json`. Out: 1 where one costs 25 % more.
+"""Nothing gets slower unnoticed. In: instruction counts and `guard.json`. Out: 1 where a benchmark costs 25 % more.
 
     python -m bench.guard             compare
-    python -m bench.guard --update    keep what is measured now, to be reviewed and committed like code
+    python -m bench.guard --update    keep what is counted now, to be reviewed and committed like code
 
 The kept figures are ratios to a reference loop (`micro/reference.py`), by kind of Python and processor: another release
-of Python has other ratios, and needs figures of its own. A figure that is too high is measured again before it is
-believed, and the lowest counts: noise only ever adds.
+of Python has other ratios, and needs figures of its own. Where nothing can be counted or compared, it says so and
+refuses nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
-import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import msgspec
-import trio
 
+from .micro import counting
 from .micro.all import BENCHES, available
-from .micro.measuring import measure
 
 KEPT = Path(__file__).with_name("guard.json")
 TOLERANCE = 1.25  # times the kept ratio
-MEASUREMENTS = 3  # at most, to compare; always, to update
 WIDTH = max(len(bench.name) for bench in BENCHES)
 
 Ratios = Mapping[str, float]
@@ -51,16 +47,6 @@ class Comparison:
         change = f"{self.now / self.kept - 1:+7.0%}"
         verdict = f"   slower by more than {TOLERANCE - 1:.0%}" if self.slower else ""
         return f"{self.name:{WIDTH}} {self.kept:10.2f} {self.now:10.2f} {change}{verdict}"
-
-
-def compare(kept: Ratios, measured: Ratios) -> list[Comparison]:
-    """What was measured, in its order."""
-    return [Comparison(name, kept.get(name), ratio) for name, ratio in measured.items()]
-
-
-def lowest(first: Ratios, second: Ratios) -> dict[str, float]:
-    """Of two measurements, what of each was disturbed less."""
-    return {name: min(ratio, second[name]) for name, ratio in first.items()}
 
 
 def this_machine() -> str:
@@ -89,32 +75,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--update", action="store_true", help="keep the figures of now")
     given = parser.parse_args(arguments)
+    if (reason := counting.missing()) is not None:
+        print(f"The guard is left out, and nothing is compared: {reason}", file=sys.stderr)
+        return 0
+    figures, machine = read(), this_machine()
+    if machine not in figures and not given.update:
+        print(f"No figures are kept for {machine}, so nothing is compared: python -m bench.guard --update")
+        return 0
     benches, reasons = available()
     for name, reason in reasons.items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
-
-    def measured() -> dict[str, float]:
-        return {figure.name: figure.ratio for figure in trio.run(partial(measure, benches))}
-
-    figures, machine = read(), this_machine()
+    counted = counting.count(benches)
     if given.update:
-        write({**figures, machine: renewed(figures.get(machine, {}), [measured() for _ in range(MEASUREMENTS)])})
-        return judge(read()[machine], measured)
-    if machine not in figures:
-        print(f"No figures are kept for {machine}, so nothing is compared: python -m bench.guard --update")
-        return 0
-    return judge(figures[machine], measured)
+        figures[machine] = renewed(figures.get(machine, {}), counted)
+        write(figures)
+    return judge(figures[machine], counted)
 
 
-def judge(kept: Ratios, measured: Callable[[], Ratios]) -> int:
-    """Measure, again where something seems slower, and print the comparison; 1 where it is to be refused."""
-    ratios = measured()
-    for _ in range(MEASUREMENTS - 1):
-        if not any(each.slower for each in compare(kept, ratios)):
-            break
-        ratios = lowest(ratios, measured())
-    comparisons = compare(kept, ratios)
-    print(f"{'':{WIDTH}} {'kept':>10} {'now':>10}  change   (steps of the reference loop per operation)")
+def judge(kept: Ratios, counted: Ratios) -> int:
+    """Print the comparison; 1 where it is to be refused."""
+    comparisons = [Comparison(name, kept.get(name), ratio) for name, ratio in counted.items()]
+    print(
+        f"{'':{WIDTH}} {'kept':>10} {'now':>10}  change   (instructions per operation, in steps of the reference loop)"
+    )
     for comparison in comparisons:
         print(comparison)
     gone = sorted(set(kept) - {bench.name for bench in BENCHES})
@@ -123,10 +106,9 @@ def judge(kept: Ratios, measured: Callable[[], Ratios]) -> int:
     return 1 if gone or any(each.slower or each.kept is None for each in comparisons) else 0
 
 
-def renewed(kept: Ratios, measurements: Sequence[Ratios]) -> dict[str, float]:
-    """What to keep: the middle of several measurements, and the old figure of what cannot be measured here."""
-    middle = {name: statistics.median(each[name] for each in measurements) for name in measurements[0]}
-    return {bench.name: ratio for bench in BENCHES if (ratio := middle.get(bench.name, kept.get(bench.name)))}
+def renewed(kept: Ratios, counted: Ratios) -> dict[str, float]:
+    """What to keep: what was counted, and the old figure of what cannot run here."""
+    return {bench.name: ratio for bench in BENCHES if (ratio := counted.get(bench.name, kept.get(bench.name)))}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .dialect import Client, Dialect, Step
 from .marks import AlternatingLedger, Ledger
@@ -83,3 +83,8 @@ class Connection:
         self.rest = self.pending = b""
         self.steps.clear()
         self.fd = -1
+
+
+def senders_of(connections: Iterable[Connection]) -> list[Connection]:
+    """Those that send, each as fast as its window lets it."""
+    return [each for each in connections if each.sender != NOBODY and not each.client.paced]

@@ -81,6 +81,8 @@ class Ledger:
 
     def has_all(self, totals: Mapping[int, int]) -> bool:
         """Whether nothing of so many messages by sender is still to come."""
+        if self.missing is not None and any(self.missing.values()):
+            return False
         return all(self.next.get(sender, 1) > total for sender, total in totals.items())
 
     def settle(self, totals: Mapping[int, int]) -> Completeness:

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection as Pipe
 from time import monotonic_ns, process_time_ns
 
-from .connection import NOBODY, UNLIMITED, Connection
+from .connection import NOBODY, UNLIMITED, Connection, senders_of
 from .dialect import Client, Dialect
 from .marks import Completeness
 from .orders import Done, Drop, Hush, Open, Order, Resume, Run, Say, Settle, Start
-from .reactor import Reactor, senders_of
-from .tally import Tally
+from .reactor import Reactor
 
 LONGEST_TURN = 0.05  # seconds: how late the end of an order may be noticed
 STORM = 1 << 30  # connections at once: all
@@ -57,12 +56,12 @@ class Worker:
                 self._until(lambda: not reactor.connecting, order.timeout)
             case Start():
                 if order.rate is None:
-                    reactor.allow(senders_of(reactor.connections), UNLIMITED)
+                    reactor.speech.allow(senders_of(reactor.connections), UNLIMITED)
                 else:
-                    reactor.start_rate(order.rate)
+                    reactor.speech.start(order.rate)
             case Hush():
-                reactor.start_rate(0)
-                reactor.allow(senders_of(reactor.connections), 0)
+                reactor.speech.stop()
+                reactor.speech.allow(senders_of(reactor.connections), 0)
             case Run():
                 self._begin()
                 self._until(lambda: monotonic_ns() >= order.until, None)
@@ -86,7 +85,7 @@ class Worker:
 
     def _say(self, order: Say) -> None:
         senders = [c for c in senders_of(self._reactor.connections) if c.client.room in order.rooms]
-        self._reactor.allow(senders, order.each)
+        self._reactor.speech.allow(senders, order.each)
         self._until(lambda: all(c.sent >= c.allowed and c.in_flight <= 0 for c in senders), order.timeout)
 
     def _settle(self, order: Settle) -> Completeness:
@@ -114,7 +113,7 @@ class Worker:
 
     def _begin(self) -> None:
         """What is counted begins here."""
-        self._reactor.tally = Tally()
+        self._reactor.begin()
         self._wall, self._cpu = monotonic_ns(), process_time_ns()
 
     def _done(self, completeness: Completeness) -> Done:

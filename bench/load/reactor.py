@@ -2,8 +2,8 @@
 
 It must cost less than the server that it measures. What makes that so: a broadcast brings the same bytes to
 everybody, so that what was found in a chunk is looked up by the chunk; marks are found by one regular expression over
-whole frames; messages are templates that are filled in. `Reactor.turn` is one pass; what to do meanwhile, and until
-when, is the business of `process`.
+whole frames; messages are templates that are filled in. `Reactor.turn` is one pass; who sends what is the business of
+`speech`, what to do meanwhile, and until when, that of `process`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from time import monotonic_ns
 
-from .connection import NOBODY, Connection
+from .connection import Connection
 from .dialect import Client, Dialect, Step
 from .histogram import bucket_of
-from .marks import Mark, mark, message_id
+from .marks import Mark
+from .speech import Speech
 from .tally import Tally
 from .wire import CLOSE, PING, PONG, client_frame, split_frames, split_responses
 
 CHUNK = 16384  # bytes of a read
 SHORTEST_DELAY, LONGEST_DELAY = 0.2, 1.0  # seconds before somebody who was turned away tries again
 EVENTS = 512  # of one turn
-SENDS_PER_TURN = 64  # by the rate, so that a generator that is late still reads
+CONNECTS_PER_TURN = 32  # in a storm, too, so that whoever is connected already is read in time
 REMEMBERED_CHUNKS = 4096
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 UPGRADED = b" 101 "
@@ -35,7 +36,6 @@ class Reactor:
 
     def __init__(self, address: tuple[str, int], dialect: Dialect, clients: Iterable[Client]) -> None:
         self.connections = [Connection(client, dialect) for client in clients]
-        self.tally = Tally()
         self.to_open: deque[tuple[Connection, Sequence[Step]]] = deque()
         self.opening = 0  # connections that are under way to their greeting's end
         self.at_once = 1
@@ -49,25 +49,14 @@ class Reactor:
         self._epoll = select.epoll()
         self._by_fd: dict[int, Connection] = {}
         self._known: dict[bytes, list[Mark]] = {}  # chunks of whole frames, and the marks in them
-        self._sent_at: dict[int, int] = {}  # by sender, for events without a time
-        self._rate_senders: list[Connection] = []
-        self._interval = self._due = self._next_sender = 0
+        self.speech = Speech(self.connections, self._send)
+        self.begin()
 
     # What to do
 
-    def start_rate(self, per_second: float) -> None:
-        """Let the paced senders send in turn, so many messages a second together; 0 ends it."""
-        self._rate_senders = [c for c in self.connections if c.client.paced] if per_second else []
-        if self._rate_senders:
-            self._interval = int(1e9 / per_second)
-            self._due = monotonic_ns()
-
-    def allow(self, senders: Iterable[Connection], more: int) -> None:
-        """Let senders with a window send so many more messages, each as fast as the window lets it."""
-        now = monotonic_ns()
-        for connection in senders:
-            connection.allowed = connection.sent + more
-            self._fill(connection, now)
+    def begin(self) -> None:
+        """What is counted begins here."""
+        self.tally = self.speech.tally = Tally()
 
     def resume(self, connections: Iterable[Connection]) -> None:
         """Open again what was dropped, from where each was."""
@@ -94,10 +83,16 @@ class Reactor:
         """Wait at most so many seconds, and take everything that came; send what is due."""
         if self._later:
             self._open_again()
-        while self.to_open and self.opening < self.at_once:
+        for _ in range(CONNECTS_PER_TURN):
+            if not self.to_open or self.opening >= self.at_once:
+                break
+            timeout = 0.0  # there may be more of them
             self._connect(*self.to_open.popleft())
-        if self._rate_senders:
-            timeout = min(timeout, self._send_due())
+        if self.speech.paced:
+            timeout = min(timeout, self.speech.say_due())
+            if timeout:  # epoll waits for whole milliseconds, and an instant to send is closer than that
+                select.select((self._epoll,), (), (), timeout)
+                timeout = 0
         by_fd, known, now = self._by_fd, self._known, monotonic_ns
         for fd, event in self._epoll.poll(timeout, EVENTS):
             connection = by_fd.get(fd)
@@ -134,14 +129,14 @@ class Reactor:
             else:
                 connection.ledger.note(sender, n)
             if watched:
-                bucket = bucket_of(now - (sent or self._sent_at.get(sender, now)))
+                bucket = bucket_of(now - (sent or self.speech.sent_at.get(sender, now)))
                 counts[bucket] = counts.get(bucket, 0) + 1
             if sender == connection.sender and not self._accepted:
                 connection.in_flight -= 1
                 tally.acknowledged += 1
         tally.delivered += len(marks)
         if connection.sent < connection.allowed:
-            self._fill(connection, now)
+            self.speech.fill(connection, now)
 
     def _open_again(self) -> None:
         now = monotonic_ns()
@@ -149,34 +144,6 @@ class Reactor:
         self._later = [(at, connection) for at, connection in self._later if at > now]
 
     # Sending
-
-    def _send_due(self) -> float:
-        """Send what the rate asks for by now; returns the seconds until more is due."""
-        now = monotonic_ns()
-        for _ in range(SENDS_PER_TURN):
-            if self._due > now:
-                return (self._due - now) / 1e9
-            connection = self._rate_senders[self._next_sender % len(self._rate_senders)]
-            self._next_sender += 1
-            self._due += self._interval
-            window = connection.client.window  # one that is full lets its turn pass: the server cannot keep up
-            if connection.ready and (not window or connection.in_flight < window):
-                self._say(connection, now)
-        return 0.0
-
-    def _fill(self, connection: Connection, now: int) -> None:
-        window = connection.client.window
-        while connection.in_flight < window and connection.sent < connection.allowed and connection.ready:
-            self._say(connection, now)
-
-    def _say(self, connection: Connection, now: int) -> None:
-        connection.sent = n = connection.sent + 1
-        connection.in_flight += 1
-        connection.sent_at = self._sent_at[connection.sender] = now
-        template = connection.templates[(n - 1) % len(connection.templates)]
-        sender = connection.sender
-        self._send(connection, template % {b"id": message_id(sender, n), b"mark": mark(sender, n, now)})
-        self.tally.published += 1
 
     def _send(self, connection: Connection, data: bytes) -> None:
         if connection.socket is None:
@@ -282,7 +249,7 @@ class Reactor:
         if self._accepted and self._accepted in payload and connection.ready:
             connection.in_flight -= 1
             self.tally.acknowledged += 1
-            self._fill(connection, monotonic_ns())
+            self.speech.fill(connection, monotonic_ns())
             return False
         failure = self._dialect.failure
         if failure and failure in payload:
@@ -319,10 +286,5 @@ class Reactor:
             else:
                 self.tally.complain(f"HTTP {status}: {data[:300].decode(errors='replace')}")
         if connection.sent < connection.allowed:
-            self._fill(connection, now)
+            self.speech.fill(connection, now)
         return []
-
-
-def senders_of(connections: Iterable[Connection]) -> list[Connection]:
-    """Those that send, each as fast as its window lets it."""
-    return [each for each in connections if each.sender != NOBODY and not each.client.paced]

@@ -1,1 +1,1 @@
-"""One operation at a time, in CPU time. In: the package's own parts. Out: figures, for people and for `bench.guard`."""
+"""One operation at a time. In: the package's own parts. Out: CPU time, for people; instructions, for `bench.guard`."""

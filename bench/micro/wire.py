@@ -10,9 +10,10 @@ import msgpack
 
 from tertulia.actors.events import Event, message_event
 from tertulia.api.cable.protocol import PROTOCOLS, EventFormat
+from tertulia.engine.config import SocketLimits
 from tertulia.engine.frames import FrameReader, Message, frame
-from tertulia.engine.group import PlainSink
 from tertulia.engine.hub import Hub
+from tertulia.engine.outbox import Outbox
 from tertulia.storage.records import MessageRow
 
 from .bench import MicroBench, Round
@@ -99,23 +100,22 @@ def encode_msgpack() -> None:
         shown.frame(message_event(ROW))
 
 
-class Counted(PlainSink):
-    """A subscriber who only counts."""
+class Willing:
+    """A connection that an outbox has nothing to tell: its socket takes everything."""
 
-    __slots__ = ("bytes",)
+    def want_writable(self, wanted: bool) -> None: ...
 
-    def __init__(self) -> None:
-        self.bytes = 0
+    def broken(self) -> None: ...
 
-    def send(self, frames: bytes) -> None:
-        self.bytes += len(frames)
+    def overflowed(self) -> None: ...
 
 
 @asynccontextmanager
 async def fan_out() -> AsyncGenerator[Round]:
     hub: Hub[Event] = Hub()
     for number in range(SUBSCRIBERS):
-        hub.join("room", EventFormat(JSON, IDENTIFIER, "member" if number % 2 else "visitor", "epoch"), Counted())
+        format = EventFormat(JSON, IDENTIFIER, "member" if number % 2 else "visitor", "epoch")
+        hub.join("room", format, Outbox(len, Willing(), SocketLimits().outbox))  # a socket whose `send` is `len`
 
     async def run() -> None:
         for _ in range(PUBLICATIONS):

@@ -1,8 +1,8 @@
 """What people would use instead. In: each folder's `peer.toml` and what its `install` left. Out: `Peer`, for scenarios.
 
 A folder holds `peer.toml` (version, what it keeps, how its clients talk), `install` (puts exactly that version into the
-folder's `.installed`, from PyPI, npm, the Go proxy or Debian) and `serve` (becomes the server, on 127.0.0.1). All
-listen with one process, or with as many as one core needs; whoever starts them decides on which cores.
+folder's `.installed`, from PyPI, npm, the Go proxy or Debian, or compiles it) and `serve` (becomes the server, on
+127.0.0.1). All listen with one process, or with as many as one core needs; whoever starts them decides on which cores.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ SCENARIOS = {
         ingest.SCENARIO,
         many_rooms.SCENARIO,
         latency.SCENARIO,
+        latency.OF_PAIRS,
         typing_storm.SCENARIO,
         reconnect_storm.SCENARIO,
         slow_consumers.SCENARIO,

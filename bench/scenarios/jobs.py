@@ -22,6 +22,7 @@ from ..load.marks import Completeness
 from ..results import Result, latency_of
 from ..servers import TERTULIA, DidNotStart, on_cores, store_for
 from ..stage import Stage
+from ..usage import MIB
 from . import jobs_program
 from .jobs_program import AT_ONCE, Measured
 from .scenario import Scenario, no_peer
@@ -42,9 +43,9 @@ def measure(stage: Stage) -> Iterator[Result]:
         throughput=done / measured.seconds,
         seconds=measured.seconds,
         latency=latency_of(Histogram(measured.latencies)),
-        cpu_us={"python": 1e6 * measured.cpu / done} if done else {},
-        cpu_share=measured.cpu / measured.seconds,
-        resident_mib={},
+        cpu_us={name: 1e6 * used / done for name, used in measured.cpu.items()} if done else {},
+        cpu_share=sum(measured.cpu.values()) / measured.seconds,
+        resident_mib={name: size / MIB for name, size in measured.resident.items()},
         client_share=0.0,
         completeness=Completeness(measured.enqueued, measured.enqueued - measured.completed, measured.twice),
         complaints=() if done else ("no job was performed",),
@@ -55,8 +56,8 @@ def _run(stage: Stage, seconds: float) -> Measured:
     """Raises DidNotStart with what the program said."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="tertulia-bench-")))
-        database, _, _ = store_for(stack, stage.place, folder)
-        command = [sys.executable, "-m", jobs_program.__name__, database, str(seconds)]
+        database, _, roots = store_for(stack, stage.place, folder)
+        command = [sys.executable, "-m", jobs_program.__name__, database, str(seconds), *map(str, roots)]
         with on_cores(stage.place.cores):
             done = subprocess.run(command, capture_output=True, env=dict(os.environ))
     if done.returncode:

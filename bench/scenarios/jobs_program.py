@@ -1,15 +1,18 @@
 """The process under test of `jobs`: an engine that enqueues jobs and runs them. In: a database. Out: JSON.
 
-    python -m bench.scenarios.jobs_program DATABASE SECONDS
+    python -m bench.scenarios.jobs_program DATABASE SECONDS [PID...]
 
 So many tasks enqueue a job each, wait until it has been performed, and enqueue the next. A job is durable before
 `enqueue` returns, is fetched, leased and performed by the engine's worker, and its completion is durable as well.
+What this process uses is told together with what the processes use that are named, such as a database's.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from time import monotonic_ns, process_time
+from collections.abc import Sequence
+from time import monotonic_ns
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +23,7 @@ from tertulia.storage.job_contract import JobFilter
 from tertulia.storage.records import JobState
 
 from ..load.histogram import Histogram
+from ..usage import usage_of
 
 AT_ONCE = 64
 WARM_UP = 0.5  # seconds
@@ -34,7 +38,8 @@ class Measured(NamedTuple):
 
     performed: int  # within the interval
     seconds: float
-    cpu: float
+    cpu: dict[str, float]  # seconds, by program
+    resident: dict[str, int]  # bytes, by program
     latencies: dict[int, int]  # a histogram's counts
     enqueued: int  # all in all
     twice: int  # jobs that were performed more than once
@@ -80,23 +85,24 @@ class Desk:
             await event.wait()
 
 
-async def measure(database: str, seconds: float) -> Measured:
+async def measure(database: str, seconds: float, others: Sequence[int]) -> Measured:
     """Enqueue and perform for a while; then ask the store what became of it."""
-    desk, registry = Desk(), JobRegistry()
+    desk, registry, processes = Desk(), JobRegistry(), [os.getpid(), *others]
     registry.add(Note, lambda: Note(desk))
     async with open_engine(database, jobs=registry) as engine, trio.open_nursery() as nursery:
         for _ in range(AT_ONCE):
             nursery.start_soon(desk.go_on, engine)
         await trio.sleep(WARM_UP)
         desk.latencies, before = Histogram(), desk.count
-        began, cpu = trio.current_time(), process_time()
+        began, used = trio.current_time(), usage_of(processes)
         await trio.sleep(seconds)
-        performed, took, used = desk.count - before, trio.current_time() - began, process_time() - cpu
+        performed, took, usage = desk.count - before, trio.current_time() - began, usage_of(processes)
         latencies = dict(desk.latencies.counts)
         desk.open = False
         completed = await _completed(engine, desk)
         nursery.cancel_scope.cancel()  # who still waits for a job waits for one that is lost
-    return Measured(performed, took, used, latencies, desk.enqueued, desk.twice, completed)
+    cpu = usage.since(used)
+    return Measured(performed, took, cpu, usage.resident, latencies, desk.enqueued, desk.twice, completed)
 
 
 async def _completed(engine: Engine, desk: Desk) -> int:
@@ -119,4 +125,5 @@ async def _count(engine: Engine) -> int:
 
 
 if __name__ == "__main__":
-    print(msgspec.json.encode(trio.run(measure, sys.argv[1], float(sys.argv[2]))).decode())
+    pids = [int(pid) for pid in sys.argv[3:]]
+    print(msgspec.json.encode(trio.run(measure, sys.argv[1], float(sys.argv[2]), pids)).decode())

@@ -45,6 +45,13 @@ def test_senders_are_told_apart() -> None:
     assert not ledger.has_all({1: 2, 7: 2})
 
 
+def test_what_was_passed_over_is_still_to_come() -> None:
+    ledger = seen(1, 3)
+    assert not ledger.has_all({1: 3})
+    ledger.note(1, 2)
+    assert ledger.has_all({1: 3})
+
+
 def test_one_fault_anywhere_is_not_perfect() -> None:
     total = Completeness()
     total += seen(1, 2).settle({1: 2})

@@ -79,6 +79,21 @@ def test_who_keeps_nothing_is_marked() -> None:
     assert "| ws 8.0 \\* |" in table_of(outcome(replace(RESULT, peer="ws", version="8.0", durable=False)))
 
 
+def test_the_cpu_time_of_a_delivery_is_told_in_multiples_of_the_floor_at_the_same_point() -> None:
+    floor = replace(RESULT, peer="c-loop", cpu_us={"c-loop": 2.0})
+    farther = replace(RESULT, point="100 subscribers")
+    rows = [line.split(" | ") for line in table_of(outcome(RESULT, floor, farther)).splitlines() if "|" in line]
+    column = rows[0].index("times the floor")
+    assert [row[column] for row in rows[2:]] == ["2.50", "1.00", "-"]
+
+
+def test_without_the_floor_nothing_is_told_in_multiples_of_it() -> None:
+    broken = replace(LOST, peer="c-loop")
+    stored = replace(RESULT, peer="c-loop", unit="message")
+    assert "times the floor" not in table_of(outcome(RESULT, broken))
+    assert "times the floor" not in table_of(outcome(replace(RESULT, unit="message"), stored))
+
+
 def test_what_was_not_measured_is_listed_with_its_reason() -> None:
     assert "- nchan: not installed" in table_of(outcome(RESULT))
 
