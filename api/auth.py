@@ -52,6 +52,7 @@ class _Remembered(NamedTuple):
     token: Token
     contact_name: str  # of a contact's token
     until: float
+    account_id: int | None = None  # the user's only account, once somebody had to find out
 
 
 class Authenticator:
@@ -114,6 +115,31 @@ class Authenticator:
         for listener in self.listeners:
             listener(frozenset(token_ids))
 
+    def identify_at_once(self, secret: str | None, account_id: int | None) -> Identity | None:
+        """As `identify`, without `account_required`, from what is remembered. None: `identify` finds out, or says no.
+
+        Between a look at this and what is done with it nothing can be revoked.
+        """
+        digest = digest_of(secret) if secret else ""
+        known = self._remembered.get(digest)
+        if known is None or known.until <= trio.current_time():
+            return None
+        token = known.token
+        if token.expires_at is not None and token.expires_at <= self._wall_clock():
+            return None
+        account_id = account_id or known.account_id or token.account_id
+        access = self._held.get(account_id) if account_id is not None else None
+        if access is None:
+            return None
+        principal: Principal
+        if token.user_id is not None:
+            principal = Member(access.account_id, token.user_id, access.names.get(token.user_id, ""))
+        elif token.contact_id is not None and token.inbox_id is not None and account_id == token.account_id:
+            principal = Visitor(access.account_id, token.contact_id, token.inbox_id, known.contact_name)
+        else:
+            return None
+        return Identity(principal, token.id, token.expires_at) if access.admits(principal) else None
+
     async def identify(self, secret: str | None, account_id: int | None, *, account_required: bool = True) -> Identity:
         """The caller, acting in an account.
 
@@ -127,7 +153,11 @@ class Authenticator:
         known = await self._known(secret)
         token = known.token
         if token.user_id is not None:
-            return await self._member(token, token.user_id, account_id, account_required)
+            identity = await self._member(token, token.user_id, account_id, account_required)
+            # Not where it was revoked, or looked up again, in the meantime.
+            if account_id is None and self._remembered.get(known_as := digest_of(secret or "")) is known:
+                self._remembered[known_as] = known._replace(account_id=identity.principal.account_id)
+            return identity
         assert token.account_id is not None
         assert token.contact_id is not None
         assert token.inbox_id is not None

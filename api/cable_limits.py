@@ -21,3 +21,7 @@ class CableLimits:
     errors_period: float = 10.0
     subscriptions: int = 1000
     identifier: int = 1024  # characters; it is kept as long as the subscription
+    readings: int = 128  # conversations that are read once for all who ask at the same time
+    reading_seconds: float = 1.0  # for which such a reading is kept, where nothing happens in the conversation
+    reading_bytes: int = 33_554_432  # of all readings together
+    reading_patience: float = 1.0  # seconds that a client waits for one, before it reads for itself

@@ -31,6 +31,8 @@ ACCEPTS_PER_EVENT = 64
 LOOK_INTERVAL = 0.02
 #: Seconds without accepting when the machine has no descriptors or buffers left.
 ACCEPT_PAUSE = 0.5
+#: For bytes that more bytes follow at once; nothing where the system knows no such thing.
+MORE = getattr(sockets, "MSG_MORE", 0)
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -54,10 +56,13 @@ class FrontDoor:
         self.limits = limits
         self.admission = Admission(cable_path.encode(), origins, limits.connections)
         self.visits: dict[Visit, None] = {}  # the oldest first
-        reactor.watch(listener, self)
+        self._full = False  # of visits that are all young
+        reactor.arrivals.watch(listener, self)
 
     def on_readable(self) -> None:
         for _ in range(ACCEPTS_PER_EVENT):
+            if len(self.visits) >= self.limits.visits and self._waits_for_room():
+                return
             try:
                 sock, address = self.listener.accept()
             except OSError as error:
@@ -69,7 +74,8 @@ class FrontDoor:
     def on_writable(self) -> None: ...
 
     def on_deadline(self) -> None:
-        self.reactor.watch(self.listener, self)
+        self._full = False
+        self.reactor.arrivals.watch(self.listener, self)
 
     def on_error(self, error: Exception) -> None:
         logger.error("a connection could not be accepted", exc_info=error)
@@ -77,8 +83,33 @@ class FrontDoor:
     def _pause(self, error: OSError) -> None:
         """The listener stays readable: looking again at once would only burn the processor."""
         logger.warning("no connections are accepted for %s s: %s", ACCEPT_PAUSE, error)
-        self.reactor.forget(self.listener)
-        self.reactor.set_deadline(self, ACCEPT_PAUSE)
+        self._rest(ACCEPT_PAUSE)
+
+    def _rest(self, seconds: float) -> None:
+        self.reactor.arrivals.forget(self.listener)
+        self.reactor.set_deadline(self, seconds)
+
+    def _waits_for_room(self) -> bool:
+        """Whether the oldest visit is too young to be ended for another one.
+
+        Who says nothing keeps nobody out for long; but when thousands come at once, the oldest have only not had their
+        turn yet: turned away they would come back and make it more. Who is not accepted waits in the kernel.
+        """
+        oldest = next(iter(self.visits))
+        age = trio.current_time() - oldest.since
+        if age >= self.limits.visit_grace or oldest.answered:
+            return False
+        self._full = True
+        self._rest(self.limits.visit_grace - age)
+        return True
+
+    def left(self, visit: Visit) -> None:
+        """A visit is over, or has become something else."""
+        self.visits.pop(visit, None)
+        if self._full:
+            self._full = False
+            self.reactor.set_deadline(self, None)
+            self.reactor.arrivals.watch(self.listener, self)
 
     def _receive(self, sock: socket, address: str) -> None:
         sock.setblocking(False)
@@ -93,8 +124,9 @@ class FrontDoor:
 
     def close(self) -> None:
         """Accept no more."""
+        self._full = False
         self.reactor.set_deadline(self, None)
-        self.reactor.forget(self.listener)
+        self.reactor.arrivals.forget(self.listener)
         self.listener.close()
 
     async def emptied(self) -> None:
@@ -111,7 +143,7 @@ class Visit:
     In `door.visits` for as long as it owns the socket.
     """
 
-    __slots__ = ("address", "answered", "door", "seen", "sock")
+    __slots__ = ("address", "answered", "door", "seen", "since", "sock")
 
     def __init__(self, door: FrontDoor, sock: socket, address: str) -> None:
         self.door = door
@@ -119,7 +151,8 @@ class Visit:
         self.address = address
         self.seen = 0
         self.answered = False
-        door.reactor.watch(sock, self)
+        self.since = trio.current_time()
+        door.reactor.arrivals.watch(sock, self)
         door.reactor.set_deadline(self, door.limits.head_timeout)
 
     def on_readable(self) -> None:
@@ -182,7 +215,7 @@ class Visit:
             self._upgrade(head)
         else:
             self._let_go()
-            door.reactor.forget(self.sock)
+            door.reactor.arrivals.forget(self.sock)
             door.hand_over(self.sock)
 
     def _upgrade(self, head: bytes) -> None:
@@ -197,11 +230,29 @@ class Visit:
         self._let_go()
         notice_dead_peers(self.sock, int(door.limits.peer_timeout))
         connection = Connection(self.sock, door.reactor, door.limits)
-        connection.outbox.send(handshake.accept(selected))
+        answer = handshake.accept(selected)
         if protocol is None:
+            connection.outbox.send(answer)
             connection.close()
-        else:
-            connection.start(door.gateway.connect(handshake.request, connection, protocol))
+            return
+        # The kernel keeps it until more follows: most clients are known at once, and get their welcome with it.
+        taken = self._send_more(answer)
+        if taken < len(answer):
+            connection.outbox.send(answer[taken:])
+        connection.start(door.gateway.connect(handshake.request, connection, protocol))
+        self._send_now()
+
+    def _send_more(self, answer: bytes) -> int:
+        try:
+            return self.sock.send(answer, MORE)
+        except OSError:  # whatever it is, the outbox meets it, too
+            return 0
+
+    def _send_now(self) -> None:
+        """Let what the kernel keeps go, and keep nothing from now on."""
+        if self.sock.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                self.sock.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
 
     def _answer(self, answer: bytes) -> None:
         """Send it and wait for the peer's end: closing with unread input resets the connection."""
@@ -225,12 +276,12 @@ class Visit:
             self._end()
 
     def _let_go(self) -> None:
-        self.door.visits.pop(self, None)
+        self.door.left(self)
         self.door.reactor.set_deadline(self, None)
 
     def _end(self) -> None:
         self._let_go()
-        self.door.reactor.forget(self.sock)
+        self.door.reactor.arrivals.forget(self.sock)
         self.sock.close()
 
 

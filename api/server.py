@@ -82,7 +82,7 @@ async def open_server(
     """
     settings = settings or Settings()
     listener = listen(settings.server.bind, settings.server.backlog, shared=shared_port)
-    reactor = Reactor(settings.sockets.slice)
+    reactor = Reactor(settings.sockets.slice, settings.sockets.arrivals_share)
     try:
         async with open_shielded_nursery() as nursery:
             authenticator = Authenticator(engine.world.reads, engine.world.access, engine.world.wall_clock)

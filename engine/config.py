@@ -98,9 +98,11 @@ class SocketLimits:
     # A peer that acknowledges nothing for this long is dead; the heartbeat gives it something to acknowledge.
     peer_timeout: Seconds = 60.0
     connections: int = 100_000
-    visits: int = 4096  # connections whose request head is not complete; over this the oldest goes
+    visits: int = 4096  # connections whose request head is not complete; over this the oldest goes, or ...
+    visit_grace: Seconds = 1.0  # ... where it is younger than this, nobody else is accepted yet
     read_chunk: Bytes = 64 * KIB
     slice: int = 64  # sockets handled before other tasks get a turn
+    arrivals_share: Seconds = 0.001  # of each pass, for those who have just come; the others wait no longer for them
 
     def __post_init__(self) -> None:
         _all_positive(self)

@@ -16,6 +16,7 @@ import socket as sockets
 from socket import socket
 from typing import Protocol
 
+from .arrivals import Arrivals
 from .config import SocketLimits
 from .frames import (
     INTERNAL_ERROR,
@@ -54,19 +55,23 @@ class Peer(Protocol):
 class Connection:
     """A socket that has been upgraded."""
 
-    __slots__ = ("_closing", "_interest", "_limits", "_peer", "_reactor", "_reader", "_sock", "outbox")
+    __slots__ = ("_closing", "_interest", "_limits", "_peer", "_reactor", "_reader", "_sock", "_sockets", "outbox")
 
     def __init__(self, sock: socket, reactor: Reactor, limits: SocketLimits) -> None:
-        """Takes the socket over, on the reactor too. It must not block."""
+        """Takes the socket over, on the reactor too. It must not block.
+
+        It is a newcomer until its first message has been dealt with: see `arrivals`.
+        """
         self._sock = sock
         self._reactor = reactor
+        self._sockets: Arrivals | Reactor = reactor.arrivals  # where the socket is watched
         self._limits = limits
         self._reader: FrameReader | None = FrameReader(limits.message)  # None once frames mean nothing more
         self._peer: Peer | None = None
         self._closing = False
         self._interest = READ
         self.outbox = Outbox(sock.send, self, limits.outbox)
-        reactor.watch(sock, self, READ)
+        self._sockets.watch(sock, self, READ)
 
     def start(self, peer: Peer) -> None:
         """Deliver messages to the peer from now on."""
@@ -134,6 +139,15 @@ class Connection:
                 self.outbox.send(payload)
             elif self._peer is not None:
                 self._peer.received(first, payload)
+        if messages and self._sockets is not self._reactor:
+            self._settle()
+
+    def _settle(self) -> None:
+        """A newcomer no more: from now on it has its turn in every pass."""
+        if self._sock.fileno() >= 0:
+            self._sockets.forget(self._sock)
+            self._sockets = self._reactor
+            self._sockets.watch(self._sock, self, self._interest)
 
     # The outbox's side. A broadcast may be on the stack: what closes the socket or leaves the hub is done soon after.
 
@@ -200,7 +214,7 @@ class Connection:
         self._closing = True
         self.outbox.abandon()
         self._reactor.set_deadline(self, None)
-        self._reactor.forget(self._sock)
+        self._sockets.forget(self._sock)
         self._sock.close()
         self._leave()
 
@@ -212,4 +226,4 @@ class Connection:
     def _watch(self, events: int) -> None:
         if events != self._interest and self._sock.fileno() >= 0:
             self._interest = events
-            self._reactor.watch(self._sock, self, events)
+            self._sockets.watch(self._sock, self, events)

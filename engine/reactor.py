@@ -21,6 +21,8 @@ from typing import Protocol
 
 import trio
 
+from .arrivals import Arrivals
+
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
@@ -52,9 +54,12 @@ class ReactorStatistics:
 class Reactor:
     """The selector and the sockets registered with it."""
 
-    def __init__(self, slice_size: int = 64) -> None:
+    def __init__(self, slice_size: int = 64, arrivals_share: float = 0.001) -> None:
         self._selector = selectors.DefaultSelector()
         self._slice = slice_size
+        #: Sockets that are handled for so many seconds in each pass, after which those of the reactor have their turn.
+        self.arrivals = Arrivals(arrivals_share)
+        self._selector.register(self.arrivals, READ, self.arrivals)
         self._deadlines: dict[SocketHandler, float] = {}
         self._soon: list[tuple[SocketHandler, Callable[[], None]]] = []
         self._soon_filled = trio.Event()
@@ -141,10 +146,12 @@ class Reactor:
                     _guarded(handler, handler.on_deadline)
 
     def statistics(self) -> ReactorStatistics:
-        return ReactorStatistics(len(self._selector.get_map()), self._wakeups, self._events)
+        sockets = len(self._selector.get_map()) - 1 + len(self.arrivals)
+        return ReactorStatistics(sockets, self._wakeups, self._events)
 
     def close(self) -> None:
-        """Close the selector and every socket that is still registered."""
+        """Close the selectors and every socket that is still registered."""
+        self.arrivals.close()
         for key in list(self._selector.get_map().values()):
             if isinstance(key.fileobj, socket):
                 key.fileobj.close()

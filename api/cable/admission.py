@@ -12,8 +12,8 @@ from typing import Protocol
 
 from ...engine.connection import Peer
 from ...engine.handshake import BadHandshake, Handshake, UpgradeRequest, refusal
+from .ports import Transport
 from .protocol import CableProtocol
-from .session import Transport
 
 HEAD_END = b"\r\n\r\n"
 #: What a request can begin with: a method, or the empty line that RFC 9112 tells servers to ignore.

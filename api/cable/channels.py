@@ -11,6 +11,7 @@ import msgspec
 
 from ...actors.entities import Member
 from ...engine.errors import Malformed, NotFound
+from ..cable_limits import CableLimits
 from .account_channel import open_account_channel
 from .channel import Channel
 from .conversation_channel import open_conversation_channel
@@ -30,6 +31,17 @@ class AccountParameters(msgspec.Struct, tag_field="channel", tag="AccountChannel
 _parameters: msgspec.json.Decoder[ConversationParameters | AccountParameters] = msgspec.json.Decoder(
     ConversationParameters | AccountParameters, strict=False
 )
+
+
+def conversation_in(identifier: str, limits: CableLimits) -> int | None:
+    """The conversation that an identifier names, if that is what it names."""
+    if len(identifier) > limits.identifier:
+        return None
+    try:
+        parameters = _parameters.decode(identifier)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return parameters.id if isinstance(parameters, ConversationParameters) else None
 
 
 async def open_channel(session: Subscriber, identifier: str) -> Channel:

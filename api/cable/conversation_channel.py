@@ -17,6 +17,7 @@ from ...actors.entities import Principal, Visitor
 from ...actors.events import Audience, Event, conversation_stream, event_of
 from ...actors.policies.conversation import ConversationPolicy
 from ...engine.errors import NotFound, TertuliaError
+from ...storage.records import Conversation
 from .actions import decode_action
 from .channel import ChannelCall
 from .history import HistoryReader, merged, position_in, start_of
@@ -48,7 +49,19 @@ class ConversationChannel:
         "format",
     )
 
-    def __init__(self, session: Subscriber, identifier: str, principal: Principal, id: int) -> None:
+    def __init__(
+        self,
+        session: Subscriber,
+        identifier: str,
+        principal: Principal,
+        id: int,
+        row: Conversation | None = None,
+        after: int | None = None,
+    ) -> None:
+        """With `row`, the conversation as it is now: nothing has to be held back, because nothing is waited for.
+
+        The events after `after` are then on their way to the client.
+        """
         self._session = session
         self._principal = principal
         self._topic = sys.intern(conversation_stream(id))
@@ -60,7 +73,11 @@ class ConversationChannel:
         self._complete_after = 0
         self._live = False
         self._held: list[Event] | None = []
-        session.gateway.hub.tap(self._topic, self._held.extend)
+        if row is None:
+            session.gateway.hub.tap(self._topic, self._held.extend)
+        else:
+            self._facts = Facts(row.account_id, row.inbox_id, row.contact_id, row.assignee_id)
+            self._complete_after = row.last_seq if after is None else after
 
     def perform(self, data: str) -> None:
         action = decode_action(data)

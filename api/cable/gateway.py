@@ -23,8 +23,10 @@ from ...engine.mailbox import Caller, Lane
 from ..auth import Authenticator, Identity
 from ..cable_limits import CableLimits
 from ..engine import Engine
+from .ports import Transport
 from .protocol import TOKEN_PREFIX, UNSUPPORTED, CableProtocol, EventFormat
-from .session import Session, Transport
+from .readings import Readings
+from .session import Session
 
 SESSIONS_PER_SLICE = 100  # handled before other tasks get a turn
 #: `jid` is what `@anycable/core` calls its token where it is not told otherwise.
@@ -45,6 +47,7 @@ class Gateway:
         self.presence = engine.presence
         self.epoch = engine.epoch
         self.limits = limits
+        self.readings = Readings(self)
         self.sessions: set[Session] = set()
         self._directory = engine.directory
         self.authenticator = authenticator
@@ -62,14 +65,27 @@ class Gateway:
     # Connecting.
 
     def connect(self, request: UpgradeRequest, transport: Transport, protocol: CableProtocol) -> Session:
-        """A session for an upgraded connection. It reads the client's first commands while it finds out who it is."""
+        """A session for an upgraded connection. It reads the client's first commands while it finds out who it is.
+
+        A client that was here a moment ago is known at once, and greeted before this returns.
+        """
         session = Session(self, transport, protocol, reconfirms=UNSUPPORTED in request.subprotocols)
         if self._draining:
             session.disconnect("server_restart", reconnect=True, code=GOING_AWAY)
             return session
         self.sessions.add(session)
-        self._nursery.start_soon(self._authenticate, session, request)
+        identity = self._known(request)
+        if identity is not None and self._is_admitted(identity):
+            self._welcome(session, identity)
+        else:
+            self._nursery.start_soon(self._authenticate, session, request)
         return session
+
+    def _known(self, request: UpgradeRequest) -> Identity | None:
+        try:
+            return self.authenticator.identify_at_once(token_of(request), account_of(request))
+        except ValueError:
+            return None
 
     async def _authenticate(self, session: Session, request: UpgradeRequest) -> None:
         revoked: set[int] = set()
@@ -225,6 +241,7 @@ class Gateway:
 
     def _stop_listening(self) -> None:
         """The engine may outlive this gateway."""
+        self.readings.clear()
         if self.recheck in self.access.listeners:
             self.access.listeners.remove(self.recheck)
             self.authenticator.listeners.remove(self.revoke_tokens)

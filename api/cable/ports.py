@@ -10,13 +10,15 @@ from ...actors.events import Audience, Event
 from ...actors.limits import ChatLimits
 from ...actors.presence import Presence
 from ...engine.directory import Address
+from ...engine.group import Sink
 from ...engine.hub import Hub
 from ...engine.mailbox import Caller, Lane
-from ...engine.group import Sink
 from ...storage.contracts import Journal, Reads
 from ..auth import Identity
 from ..cable_limits import CableLimits
+from .pacing import Outgoing
 from .protocol import CableProtocol, EventFormat
+from .readings import Readings
 
 
 class Surroundings(Protocol):
@@ -29,6 +31,7 @@ class Surroundings(Protocol):
     presence: Presence
     chat_limits: ChatLimits
     limits: CableLimits
+    readings: Readings
     epoch: str
 
     def start(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
@@ -46,6 +49,21 @@ class Surroundings(Protocol):
     def told(self, key: int | tuple[int, int], seq: int) -> int:
         """The last seq, up to `seq`, of an account's or a conversation's log that was broadcast."""
         ...
+
+
+class Transport(Protocol):
+    """The connection under a session: a socket on the reactor, or a task where there is no reactor."""
+
+    @property
+    def outbox(self) -> Outgoing: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def trust(self) -> None: ...
+
+    def close(self, code: int = ..., reason: str = ..., last: bytes = ...) -> None: ...
 
 
 class Subscriber(Protocol):

@@ -29,30 +29,16 @@ from ...engine.frames import BINARY, GOING_AWAY, INTERNAL_ERROR, NORMAL_CLOSURE
 from ...engine.group import Sink
 from ..auth import Identity
 from .actions import client_id_in
+from .at_once import asked_in, open_at_once
 from .channel import Channel
 from .channels import open_channel
 from .failures import ErrorWindow, failure, is_temporary
-from .pacing import Outgoing, send_paced
-from .ports import Surroundings
+from .pacing import send_paced
+from .ports import Surroundings, Transport
 from .protocol import CableProtocol, Command, DisconnectReason
 from .waiting import WaitingCommands, is_asked_already
 
 logger = logging.getLogger("tertulia.cable")
-
-
-class Transport(Protocol):
-    """The connection under a session: a socket on the reactor, or a task where there is no reactor."""
-
-    @property
-    def outbox(self) -> Outgoing: ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def trust(self) -> None: ...
-
-    def close(self, code: int = ..., reason: str = ..., last: bytes = ...) -> None: ...
 
 
 class Home(Surroundings, Protocol):
@@ -197,10 +183,24 @@ class Session:
                 self.sink.send(self.protocol.about("confirm_subscription", identifier))
         elif len(self.channels) >= self.gateway.limits.subscriptions:
             self._reject(identifier)
-        else:
+        elif not self._open_at_once(command):
             self._start(self._open_channel, command)
 
+    def _open_at_once(self, command: Command) -> bool:
+        opened = open_at_once(self, command)
+        if opened is not None:
+            channel, frames = opened
+            self.channels[channel.format.identifier] = channel
+            self.sink.send(frames)
+            channel.go_live()
+        return opened is not None
+
     async def _open_channel(self, command: Command) -> None:
+        if (asked := asked_in(self, command)) is not None:
+            with trio.move_on_after(self.gateway.limits.reading_patience):
+                await self.gateway.readings.make(asked)
+            if self.state is State.CLOSED or self._open_at_once(command):
+                return
         try:
             with trio.fail_after(self.gateway.limits.subscribe_timeout):
                 channel = await open_channel(self, command.identifier)

@@ -13,15 +13,15 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.utilities import generate_accept_token
 
+from tertulia.api.cable.ports import Transport
 from tertulia.api.cable.protocol import CableProtocol
-from tertulia.api.cable.session import Transport
 from tertulia.api.front_door import ACCEPT_PAUSE, FrontDoor
 from tertulia.engine import frames
 from tertulia.engine.config import SocketLimits
 from tertulia.engine.connection import Connection
 from tertulia.engine.frames import frame
 from tertulia.engine.handshake import UpgradeRequest
-from tertulia.engine.reactor import Reactor
+from tertulia.engine.reactor import SWEEP_INTERVAL, Reactor
 
 from ..autobahn.echo import Echo
 from ..engine.wire import TEXT, client_frame
@@ -321,12 +321,43 @@ async def test_over_the_bound_the_oldest_of_those_that_have_not_said_what_they_w
     house: House, autojump_clock: MockClock
 ) -> None:
     waiting = [house.client(b"GET /slow") for _ in range(LIMITS.visits)]
-    await wait_all_tasks_blocked()
+    await trio.sleep(LIMITS.visit_grace)
     newcomer = house.client(upgrade())
     await wait_all_tasks_blocked()
     assert received(newcomer).startswith(b"HTTP/1.1 101 ")
     assert received(waiting[0]).startswith(b"HTTP/1.1 503 ")
     assert [received(client) for client in waiting[1:]] == [b""] * (LIMITS.visits - 1)
+
+
+async def test_over_the_bound_of_visits_that_are_all_young_nobody_is_turned_away_nor_accepted(
+    house: House, autojump_clock: MockClock
+) -> None:
+    waiting = [house.client(b"GET /slow") for _ in range(LIMITS.visits)]
+    newcomer = house.client(upgrade())
+    await wait_all_tasks_blocked()
+    assert [received(client) for client in (*waiting, newcomer)] == [b""] * (LIMITS.visits + 1)
+    assert len(house.door.visits) == LIMITS.visits
+
+
+async def test_who_was_not_accepted_is_as_soon_as_a_visit_is_over(house: House, autojump_clock: MockClock) -> None:
+    waiting = [house.client(b"GET /slow") for _ in range(LIMITS.visits)]
+    newcomer = house.client(upgrade())
+    await wait_all_tasks_blocked()
+    waiting[3].send(b" HTTP/1.1\r\n\r\n")
+    await wait_all_tasks_blocked()
+    assert received(newcomer).startswith(b"HTTP/1.1 101 ")
+    assert [received(client) for client in waiting] == [b""] * LIMITS.visits
+
+
+async def test_visits_that_say_nothing_keep_nobody_out_for_longer_than_their_grace(
+    house: House, autojump_clock: MockClock
+) -> None:
+    waiting = [house.client(b"GET /slow") for _ in range(LIMITS.visits)]
+    newcomer = house.client(upgrade())
+    await trio.sleep(LIMITS.visit_grace + SWEEP_INTERVAL)
+    await wait_all_tasks_blocked()
+    assert received(newcomer).startswith(b"HTTP/1.1 101 ")
+    assert received(waiting[0]).startswith(b"HTTP/1.1 503 ")
 
 
 async def test_over_the_bound_of_sessions_an_upgrade_is_refused_and_http_is_not(

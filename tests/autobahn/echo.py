@@ -10,8 +10,8 @@ import socket
 
 import trio
 
+from tertulia.api.cable.ports import Transport
 from tertulia.api.cable.protocol import CableProtocol
-from tertulia.api.cable.session import Transport
 from tertulia.api.front_door import FrontDoor
 from tertulia.engine.config import SocketLimits
 from tertulia.engine.frames import frame

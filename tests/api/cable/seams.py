@@ -116,7 +116,14 @@ class Stuck:
         await trio.sleep_forever()
 
 
-class SlowIdentities:
+class Forgetful:
+    """An authenticator that has to find out each time."""
+
+    def identify_at_once(self, *arguments: Any) -> None:
+        return None
+
+
+class SlowIdentities(Forgetful):
     """An authenticator whose answers arrive only when they are told to."""
 
     def __init__(self, authenticator: Any) -> None:
@@ -129,7 +136,7 @@ class SlowIdentities:
         return identity
 
 
-class Nobody:
+class Nobody(Forgetful):
     """An authenticator whose store does not answer."""
 
     async def identify(self, *arguments: Any, **more: Any) -> None:

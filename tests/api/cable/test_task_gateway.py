@@ -13,8 +13,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
+from tertulia.api.cable.ports import Transport
 from tertulia.api.cable.protocol import CableProtocol
-from tertulia.api.cable.session import Transport
 from tertulia.api.cable.task_gateway import TaskFrontDoor
 from tertulia.api.server import open_server
 from tertulia.api.settings import ServerSettings, Settings

@@ -1,0 +1,97 @@
+"""Sockets of those who have just come. In: readiness from the kernel. Next hop: their handlers, a few at a time.
+
+When thousands come back at once, each has to be greeted, recognised and told what it missed. Whoever is here already
+must not wait for all of that. So newcomers have a selector of their own, and each pass of the reactor gives it a share
+of time and no more: what is ready beyond that waits, in the order in which it became ready, and so do those who have
+not even been accepted.
+
+The newcomers' selector is one socket of the reactor's selector: it is readable while any of its sockets is.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections import deque
+from socket import socket
+from time import perf_counter
+from typing import Protocol
+
+
+class ReadyHandler(Protocol):
+    """What a newcomer's handler has to have; see `reactor.SocketHandler`."""
+
+    def on_readable(self) -> None: ...
+
+    def on_writable(self) -> None: ...
+
+    def on_error(self, error: Exception) -> None: ...
+
+
+class Arrivals:
+    """The sockets of newcomers; a handler of the reactor itself.
+
+    Args:
+        share: seconds of each pass that newcomers get. One more handler is told as long as it is not over.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._share = share
+        self._ready: deque[tuple[selectors.SelectorKey, int]] = deque()
+
+    def fileno(self) -> int:
+        return int(self._selector.fileno())  # `Reactor.available` has been asked
+
+    def __len__(self) -> int:
+        return len(self._selector.get_map())
+
+    def watch(self, sock: socket, handler: ReadyHandler, events: int = selectors.EVENT_READ) -> None:
+        """As `Reactor.watch`."""
+        if not events:
+            self.forget(sock)
+            return
+        try:
+            self._selector.modify(sock, events, handler)
+        except KeyError:
+            self._selector.register(sock, events, handler)
+
+    def forget(self, sock: socket) -> None:
+        """As `Reactor.forget`. Its handler may still be told of a readiness that was seen before."""
+        try:
+            self._selector.unregister(sock)
+        except (KeyError, ValueError):
+            return
+
+    def on_readable(self) -> None:
+        """Tell handlers, each of what was ready, until the share is used up."""
+        end = perf_counter() + self._share
+        ready = self._ready
+        if not ready:
+            ready.extend(self._selector.select(0))
+        while ready:
+            key, events = ready.popleft()
+            handler: ReadyHandler = key.data
+            try:
+                if events & selectors.EVENT_READ:
+                    handler.on_readable()
+                if events & selectors.EVENT_WRITE:
+                    handler.on_writable()
+            except Exception as error:
+                handler.on_error(error)
+            if perf_counter() >= end:
+                return
+
+    def on_writable(self) -> None: ...
+
+    def on_deadline(self) -> None: ...
+
+    def on_error(self, error: Exception) -> None:
+        raise error
+
+    def close(self) -> None:
+        """Close the selector and every socket that is still registered."""
+        self._ready.clear()
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.fileobj, socket):
+                key.fileobj.close()
+        self._selector.close()
