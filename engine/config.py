@@ -74,7 +74,9 @@ class Lifecycle:
     turn_limit: Seconds = 30.0  # a turn, or an activation, that takes longer is cancelled and its actor restarted
     slow_turn: Seconds = 1.0  # a turn that takes longer is logged; Orleans' turn warning
     turn_quantum: Seconds = 0.01  # a turn begins no message after this: the rest of its batch is the next turn's
-    turns_in_flight: int = 8  # whose answers wait for a commit, per actor: more would only hide overload
+    # Turns whose answers wait for a commit, per actor. There is one writer: what comes while it writes could not be
+    # written earlier anyway, and is one turn, one fence and one frame if it waits in the mailbox.
+    turns_in_flight: int = 1
     drain_grace: Seconds = 10.0  # less than hypercorn's shutdown timeout
     activations_at_once: int = 64  # a thundering herd after a restart must not exhaust the store's readers
     queued_messages: int = 200_000  # in all mailboxes together: the memory that overload may take

@@ -157,6 +157,8 @@ class GroupCommit:
             while self._pending or not self._closed:
                 if self._pending:
                     await self._write_batch()
+                    # Actors that have just been answered take their next turn, which is then in the next batch.
+                    await trio.lowlevel.checkpoint()
                 elif self._failing_since is not None:
                     await self._watch()
                 else:

@@ -26,7 +26,7 @@ from ..servers import RedisServer
 from .kit import AGENT, STRANGER, VISITOR, payload, wall_clock
 
 PATIENCE = 10.0  # seconds that a test waits for what must come
-QUICK = BusLimits(answer_timeout=0.3, ping_interval=0.1, min_backoff=0.01, max_backoff=0.05)
+QUICK = BusLimits(answer_timeout=1.0, ping_interval=0.1, min_backoff=0.01, max_backoff=0.05)
 LIMITS = ClusterLimits(presence_ttl=0.8, presence_refresh=0.15)
 GRACE = 0.02
 

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tertulia.engine.actor import Actor, Context
+from tertulia.engine.config import Lifecycle
 from tertulia.engine.directory import Directory, open_directory
 from tertulia.engine.errors import DeadlineExceeded, StaleWrite, Unavailable
 from tertulia.engine.mailbox import Envelope
@@ -78,6 +79,8 @@ class Ledger(Actor[str]):
 
 @asynccontextmanager
 async def ledgers(disk: Disk, **limits: Any) -> AsyncGenerator[Directory, None]:
+    """Actors with up to eight turns under way, unless told otherwise."""
+    limits.setdefault("turns_in_flight", 8)
     async with open_directory(config(**limits), {Ledger: lambda context: Ledger(context, disk)}) as directory:
         yield directory
     assert directory.queued == 0
@@ -124,6 +127,20 @@ async def test_at_most_eight_turns_are_under_way_and_what_comes_next_is_one_batc
         assert disk.under_way[-1] == [8, 9, 10, 11]
         await commit_all(disk)
         assert disk.log == list(range(12))
+
+
+async def test_where_nothing_else_is_asked_for_what_comes_during_a_commit_is_one_turn_after_it(
+    autojump_clock: MockClock,
+) -> None:
+    disk = Disk()
+    async with ledgers(disk, turns_in_flight=Lifecycle().turns_in_flight) as directory:
+        await send(directory, "a", "b", "c")
+        assert disk.under_way == [["a"]]
+        disk.commit()
+        await wait_all_tasks_blocked()
+        assert disk.under_way == [["b", "c"]]
+        await commit_all(disk)
+        assert disk.log == ["a", "b", "c"]
 
 
 async def test_an_actor_is_idle_only_when_its_last_commit_is_done(autojump_clock: MockClock) -> None:

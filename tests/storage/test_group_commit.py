@@ -81,6 +81,22 @@ async def test_a_batch_collects_while_another_commits(memory_store: Store, autoj
     assert answers.heard == [(str(n), "committed") for n in range(7)]
 
 
+async def test_who_writes_again_as_soon_as_it_is_answered_is_in_the_next_batch(
+    memory_store: Store, autojump_clock: MockClock
+) -> None:
+    store = FaultyStore(memory_store, pause=a_second)
+
+    async def write_twice(journal: GroupCommit) -> None:
+        await journal.write(log_unit(0, message(1)))
+        await journal.write(log_unit(1, message(2)))
+
+    async with writing(store) as journal, trio.open_nursery() as nursery:
+        nursery.start_soon(write_twice, journal)
+        await trio.sleep(0.5)
+        await journal.write(inserting(contact(9)))
+    assert store.batches == [1, 2]
+
+
 async def test_a_batch_is_bounded_in_rows_and_no_unit_is_divided(
     memory_store: Store, autojump_clock: MockClock
 ) -> None:
