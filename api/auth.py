@@ -127,7 +127,8 @@ class Authenticator:
         token = known.token
         if token.expires_at is not None and token.expires_at <= self._wall_clock():
             return None
-        account_id = account_id or known.account_id or token.account_id
+        if account_id is None:
+            account_id = known.account_id if token.account_id is None else token.account_id
         access = self._held.get(account_id) if account_id is not None else None
         if access is None:
             return None

@@ -60,6 +60,8 @@ class FrontDoor:
         reactor.arrivals.watch(listener, self)
 
     def on_readable(self) -> None:
+        if self.listener.fileno() < 0:  # closed after it was listed
+            return
         for _ in range(ACCEPTS_PER_EVENT):
             if len(self.visits) >= self.limits.visits and self._waits_for_room():
                 return

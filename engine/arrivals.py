@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import selectors
 from collections import deque
+from collections.abc import Callable
 from socket import socket
 from time import perf_counter
 from typing import Protocol
@@ -32,11 +33,14 @@ class Arrivals:
 
     Args:
         share: seconds of each pass that newcomers get. One more handler is told as long as it is not over.
+        clock: seconds since any instant. Where it is coarse, a pass takes that much longer, but never for ever: nobody
+            is told twice in it.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, clock: Callable[[], float] = perf_counter) -> None:
         self._selector = selectors.DefaultSelector()
         self._share = share
+        self._clock = clock
         self._ready: deque[tuple[selectors.SelectorKey, int]] = deque()
 
     def fileno(self) -> int:
@@ -64,7 +68,8 @@ class Arrivals:
 
     def on_readable(self) -> None:
         """Tell handlers, each of what was ready, until the share is used up."""
-        end = perf_counter() + self._share
+        clock = self._clock
+        end = clock() + self._share
         ready = self._ready
         if not ready:
             ready.extend(self._selector.select(0))
@@ -78,7 +83,7 @@ class Arrivals:
                     handler.on_writable()
             except Exception as error:
                 handler.on_error(error)
-            if perf_counter() >= end:
+            if clock() >= end:
                 return
 
     def on_writable(self) -> None: ...

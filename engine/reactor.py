@@ -54,7 +54,7 @@ class ReactorStatistics:
 class Reactor:
     """The selector and the sockets registered with it."""
 
-    def __init__(self, slice_size: int = 64, arrivals_share: float = 0.001) -> None:
+    def __init__(self, slice_size: int = 64, arrivals_share: float = 0.0005) -> None:
         self._selector = selectors.DefaultSelector()
         self._slice = slice_size
         #: Sockets that are handled for so many seconds in each pass, after which those of the reactor have their turn.

@@ -241,7 +241,7 @@ class Gateway:
 
     def _stop_listening(self) -> None:
         """The engine may outlive this gateway."""
-        self.readings.clear()
+        self.readings.close()
         if self.recheck in self.access.listeners:
             self.access.listeners.remove(self.recheck)
             self.authenticator.listeners.remove(self.revoke_tokens)

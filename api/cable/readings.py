@@ -27,6 +27,10 @@ from .protocol import EventFormat
 
 Key: TypeAlias = tuple[int, int]  # account, conversation
 
+#: Bytes of memory that an event takes besides its text, and a piece of history besides its frames: about.
+EVENT_SIZE = 1024
+PIECE_SIZE = 512
+
 
 class Asked(NamedTuple):
     """A conversation, and the position after which its events are wanted; None: only what happens from now on."""
@@ -76,9 +80,10 @@ class Reading:
         if found is None:
             events = self._events[after - self._first :]
             found = b"".join([frame for event in events if (frame := format.frame(event)) is not None])
-            if room(len(found)):
+            size = len(found) + len(format.identifier) + PIECE_SIZE
+            if room(size):
                 self._frames[key] = found
-                self.size += len(found)
+                self.size += size
         return found
 
 
@@ -107,6 +112,7 @@ class Readings:
         self._asked: dict[Key, float] = {}  # when somebody asked last
         self._size = 0  # bytes of all readings, about
         self._watched = False
+        self._closed = False
 
     def find(self, asked: Asked) -> Reading | None:
         """A reading that is true now and covers what is asked."""
@@ -126,8 +132,12 @@ class Readings:
         self._size += size
         return True
 
-    async def make(self, asked: Asked) -> None:
-        """Read for all who ask the same, unless nobody else does. Where that fails, everybody reads for itself."""
+    async def make(self, asked: Asked, may_see: Callable[[Conversation], bool]) -> None:
+        """Read for all who ask the same, unless nobody else does. Where that fails, everybody reads for itself.
+
+        Args:
+            may_see: whether who asks may see this conversation; nothing more is read for anybody else.
+        """
         key = asked[:2]
         if self._source.hub.fills_gaps or not self._is_wanted(key):
             return
@@ -140,14 +150,15 @@ class Readings:
             return
         self._under_way[key] = trio.Event()
         try:
-            await self._make(key, asked)
+            await self._make(key, asked, may_see)
         except TertuliaError:
             return  # who reads for itself gets the same answer, and tells its client
         finally:
             self._under_way.pop(key).set()
 
-    def clear(self) -> None:
-        """Forget everything: the hub may outlive this."""
+    def close(self) -> None:
+        """Forget everything, and keep nothing from now on: the hub may outlive this."""
+        self._closed = True
         for key in list(self._readings):
             self._drop(key)
 
@@ -160,7 +171,7 @@ class Readings:
             del self._asked[next(iter(self._asked))]
         return before is not None and now - before <= self._limits.reading_seconds
 
-    async def _make(self, key: Key, asked: Asked) -> None:
+    async def _make(self, key: Key, asked: Asked, may_see: Callable[[Conversation], bool]) -> None:
         source, limits, (account_id, id) = self._source, self._source.chat_limits, key
         stream = conversation_stream(id)
         reading = Reading()
@@ -171,19 +182,22 @@ class Readings:
             if records is None or records.conversation.deleted_at is not None:
                 return
             facts = records.conversation
+            if not may_see(facts):
+                return
             first, events = facts.last_seq, list[Event]()
             if asked.after is not None and asked.after <= facts.last_seq:
                 first = asked.after
                 rows = await source.reads.log(account_id, id, after=max(first - 1, 0), limit=limits.history_page)
                 events = merged([event_of(row) for row in rows if row.seq > first], (), {stream: first})
-                reading.size = sum(map(text_size, rows))
+                characters = sum(map(text_size, rows))
+                reading.size = characters + EVENT_SIZE * len(rows)
                 proven = first == 0 or (rows and rows[0].seq == first)
                 # Otherwise there is no such position, or more follows than one page has, or was said meanwhile.
-                if not proven or len(events) != facts.last_seq - first or reading.size > limits.history_characters:
+                if not proven or len(events) != facts.last_seq - first or characters > limits.history_characters:
                     return
             # What is durable by now but was not told yet is told before this returns, and heard here.
             await source.journal.published()
-            if source.told(key, facts.last_seq) != facts.last_seq:
+            if self._closed or source.told(key, facts.last_seq) != facts.last_seq:
                 return
             kept = reading.complete(facts, events, first, lambda: self._drop(key)) and self._take(reading.size)
             if kept:

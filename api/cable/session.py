@@ -29,7 +29,7 @@ from ...engine.frames import BINARY, GOING_AWAY, INTERNAL_ERROR, NORMAL_CLOSURE
 from ...engine.group import Sink
 from ..auth import Identity
 from .actions import client_id_in
-from .at_once import asked_in, open_at_once
+from .at_once import open_at_once, read_for_all
 from .channel import Channel
 from .channels import open_channel
 from .failures import ErrorWindow, failure, is_temporary
@@ -196,13 +196,11 @@ class Session:
         return opened is not None
 
     async def _open_channel(self, command: Command) -> None:
-        if (asked := asked_in(self, command)) is not None:
-            with trio.move_on_after(self.gateway.limits.reading_patience):
-                await self.gateway.readings.make(asked)
-            if self.state is State.CLOSED or self._open_at_once(command):
-                return
+        deadline = trio.current_time() + self.gateway.limits.subscribe_timeout
+        if await read_for_all(self, command) and (self.state is State.CLOSED or self._open_at_once(command)):
+            return
         try:
-            with trio.fail_after(self.gateway.limits.subscribe_timeout):
+            with trio.fail_at(deadline):
                 channel = await open_channel(self, command.identifier)
         except (TertuliaError, trio.TooSlowError) as error:
             logger.info("subscription to %r refused: %s", command.identifier, error)

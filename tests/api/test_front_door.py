@@ -74,12 +74,12 @@ class FullListener(socket):
 class House:
     """A front door with what is behind it, and clients in front of it."""
 
-    def __init__(self, limits: SocketLimits = LIMITS, **options: Any) -> None:
+    def __init__(self, limits: SocketLimits = LIMITS, share: float = 0.001, **options: Any) -> None:
         self.listener = FullListener()
         self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(64)
+        self.listener.listen(128)
         self.listener.setblocking(False)
-        self.reactor = Reactor()
+        self.reactor = Reactor(arrivals_share=share)
         self.cable = Cable()
         self.handed_over: list[socket] = []
         self.clients: list[socket] = []
