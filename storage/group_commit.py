@@ -157,8 +157,8 @@ class GroupCommit:
             while self._pending or not self._closed:
                 if self._pending:
                     await self._write_batch()
-                    # Actors that have just been answered take their next turn, which is then in the next batch.
-                    await trio.lowlevel.checkpoint()
+                    if self._pending:
+                        await self._let_the_answered_go_on()
                 elif self._failing_since is not None:
                     await self._watch()
                 else:
@@ -207,6 +207,14 @@ class GroupCommit:
             self._answer(batch, refused)
         finally:
             self._attempt_ends()
+
+    async def _let_the_answered_go_on(self) -> None:
+        """Let actors that have just been answered take their next turn, which is then in the next batch.
+
+        They run in the next pass of the scheduler, in any order with this task; so it waits for the one after that.
+        """
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()
 
     async def _watch(self) -> None:
         """Ask a store that failed, and that nobody writes to, whether it works again."""
