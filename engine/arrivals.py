@@ -13,22 +13,12 @@ from __future__ import annotations
 import selectors
 from collections import deque
 from collections.abc import Callable
-from socket import socket
 from time import perf_counter
-from typing import Protocol
+
+from .sockets import READ, WRITE, SocketHandler, Sockets
 
 
-class ReadyHandler(Protocol):
-    """What a newcomer's handler has to have; see `reactor.SocketHandler`."""
-
-    def on_readable(self) -> None: ...
-
-    def on_writable(self) -> None: ...
-
-    def on_error(self, error: Exception) -> None: ...
-
-
-class Arrivals:
+class Arrivals(Sockets):
     """The sockets of newcomers; a handler of the reactor itself.
 
     Args:
@@ -38,7 +28,7 @@ class Arrivals:
     """
 
     def __init__(self, share: float, clock: Callable[[], float] = perf_counter) -> None:
-        self._selector = selectors.DefaultSelector()
+        super().__init__()
         self._share = share
         self._clock = clock
         self._ready: deque[tuple[selectors.SelectorKey, int]] = deque()
@@ -49,23 +39,6 @@ class Arrivals:
     def __len__(self) -> int:
         return len(self._selector.get_map())
 
-    def watch(self, sock: socket, handler: ReadyHandler, events: int = selectors.EVENT_READ) -> None:
-        """As `Reactor.watch`."""
-        if not events:
-            self.forget(sock)
-            return
-        try:
-            self._selector.modify(sock, events, handler)
-        except KeyError:
-            self._selector.register(sock, events, handler)
-
-    def forget(self, sock: socket) -> None:
-        """As `Reactor.forget`. Its handler may still be told of a readiness that was seen before."""
-        try:
-            self._selector.unregister(sock)
-        except (KeyError, ValueError):
-            return
-
     def on_readable(self) -> None:
         """Tell handlers, each of what was ready, until the share is used up."""
         clock = self._clock
@@ -75,11 +48,11 @@ class Arrivals:
             ready.extend(self._selector.select(0))
         while ready:
             key, events = ready.popleft()
-            handler: ReadyHandler = key.data
+            handler: SocketHandler = key.data
             try:
-                if events & selectors.EVENT_READ:
+                if events & READ:
                     handler.on_readable()
-                if events & selectors.EVENT_WRITE:
+                if events & WRITE:
                     handler.on_writable()
             except Exception as error:
                 handler.on_error(error)
@@ -94,9 +67,5 @@ class Arrivals:
         raise error
 
     def close(self) -> None:
-        """Close the selector and every socket that is still registered."""
         self._ready.clear()
-        for key in list(self._selector.get_map().values()):
-            if isinstance(key.fileobj, socket):
-                key.fileobj.close()
-        self._selector.close()
+        super().close()

@@ -16,7 +16,6 @@ import socket as sockets
 from socket import socket
 from typing import Protocol
 
-from .arrivals import Arrivals
 from .config import SocketLimits
 from .frames import (
     INTERNAL_ERROR,
@@ -29,7 +28,8 @@ from .frames import (
     close_frame,
 )
 from .outbox import Outbox
-from .reactor import READ, WRITE, Reactor
+from .reactor import Reactor
+from .sockets import READ, WRITE, Sockets
 
 logger = logging.getLogger("tertulia.connection")
 
@@ -64,7 +64,7 @@ class Connection:
         """
         self._sock = sock
         self._reactor = reactor
-        self._sockets: Arrivals | Reactor = reactor.arrivals  # where the socket is watched
+        self._sockets: Sockets = reactor.arrivals  # where the socket is watched
         self._limits = limits
         self._reader: FrameReader | None = FrameReader(limits.message)  # None once frames mean nothing more
         self._peer: Peer | None = None

@@ -16,32 +16,14 @@ from __future__ import annotations
 import selectors
 from collections.abc import Callable
 from dataclasses import dataclass
-from socket import socket
-from typing import Protocol
 
 import trio
 
 from .arrivals import Arrivals
-
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
+from .sockets import READ, WRITE, SocketHandler, Sockets
 
 #: Seconds between two looks at the deadlines of sockets that must say or swallow something in time.
 SWEEP_INTERVAL = 0.5
-
-
-class SocketHandler(Protocol):
-    """An object that the reactor tells when its socket is ready. None of these waits."""
-
-    def on_readable(self) -> None: ...
-
-    def on_writable(self) -> None: ...
-
-    def on_deadline(self) -> None: ...
-
-    def on_error(self, error: Exception) -> None:
-        """One of the others raised: log it and give the socket up. Must not raise."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +33,11 @@ class ReactorStatistics:
     events: int
 
 
-class Reactor:
-    """The selector and the sockets registered with it."""
+class Reactor(Sockets):
+    """The gateway's sockets, and the task that tells their handlers."""
 
     def __init__(self, slice_size: int = 64, arrivals_share: float = 0.0005) -> None:
-        self._selector = selectors.DefaultSelector()
+        super().__init__()
         self._slice = slice_size
         #: Sockets that are handled for so many seconds in each pass, after which those of the reactor have their turn.
         self.arrivals = Arrivals(arrivals_share)
@@ -71,23 +53,6 @@ class Reactor:
         """Whether this platform's selector has a descriptor that trio can wait on."""
         with selectors.DefaultSelector() as selector:
             return hasattr(selector, "fileno")
-
-    def watch(self, sock: socket, handler: SocketHandler, events: int = READ) -> None:
-        """Tell this handler, and no other, when the socket is ready for these events; none of them means `forget`."""
-        if not events:
-            self.forget(sock)
-            return
-        try:
-            self._selector.modify(sock, events, handler)
-        except KeyError:
-            self._selector.register(sock, events, handler)
-
-    def forget(self, sock: socket) -> None:
-        """Always before the socket is closed or handed over; unknown sockets are no error."""
-        try:
-            self._selector.unregister(sock)
-        except (KeyError, ValueError):
-            return
 
     def set_deadline(self, handler: SocketHandler, seconds: float | None) -> None:
         """Call `on_deadline` in so many seconds, unless this is called again before; None takes it back."""
@@ -152,10 +117,7 @@ class Reactor:
     def close(self) -> None:
         """Close the selectors and every socket that is still registered."""
         self.arrivals.close()
-        for key in list(self._selector.get_map().values()):
-            if isinstance(key.fileobj, socket):
-                key.fileobj.close()
-        self._selector.close()
+        super().close()
 
 
 def _guarded(handler: SocketHandler, call: Callable[[], None]) -> None:

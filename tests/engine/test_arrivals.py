@@ -10,7 +10,8 @@ from trio.testing import MockClock
 
 from tertulia.engine.arrivals import Arrivals
 from tertulia.engine.config import SocketLimits
-from tertulia.engine.reactor import READ, WRITE, Reactor
+from tertulia.engine.reactor import Reactor
+from tertulia.engine.sockets import READ, WRITE
 
 from .sockets import Line, settle, socket_pair
 from .wire import TEXT, client_frame

@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tertulia.engine.reactor import READ, SWEEP_INTERVAL, WRITE, Reactor
+from tertulia.engine.reactor import SWEEP_INTERVAL, Reactor
+from tertulia.engine.sockets import READ, WRITE
 
 from .sockets import settle, socket_pair
 
