@@ -103,9 +103,12 @@ class Cell(Desk):
     async def _take_turns(self, actor: Actor[Any]) -> None:
         mailbox = self.mailbox
         directory = self.directory
+        turnstile = directory.turnstile
         in_flight = directory.config.lifecycle.turns_in_flight
         while self._failure is None:
             if not mailbox.size:
+                if self.admitted and not self.deferred:
+                    turnstile.leave(self)  # its mail has expired meanwhile
                 if self.retiring or directory.draining:
                     return
                 await self._sleep(idle=True)
@@ -113,13 +116,19 @@ class Cell(Desk):
                     self.retiring = False
             elif len(self.deferred) >= in_flight:
                 await self._sleep()
+            elif not turnstile.admits(self):
+                turnstile.line_up(self)
+                await self._sleep()
             else:
                 before = mailbox.size
-                now = trio.current_time()
+                now = directory.now()
                 batch = mailbox.take(now)
                 directory.queued -= before - mailbox.size
+                turnstile.enter(self, len(batch))
                 if batch:
                     await self._take_turn(actor, batch, now)
+                if not self.deferred:
+                    turnstile.leave(self)
                 if mailbox.size:  # without more mail it sleeps, and that is a checkpoint too
                     await trio.lowlevel.checkpoint()
 
@@ -139,7 +148,7 @@ class Cell(Desk):
             self._busy_since = NEVER
             if chained:
                 current_chain.set((self.address,))
-        took = trio.current_time() - now
+        took = self.directory.now() - now
         done = len(batch)
         if self._left is not None:
             done -= len(self._left)

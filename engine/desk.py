@@ -7,6 +7,7 @@ for a passivating entity, here for good.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import trio
@@ -17,6 +18,7 @@ from .errors import DeadlineExceeded, StaleWrite, TurnTooLong
 from .mailbox import NEVER, Alarm, Envelope, Lane, Mailbox
 from .ref import Address, PostOffice
 from .supervisor import Supervisor
+from .turnstile import Turnstile
 
 
 class Registry(PostOffice, Protocol):
@@ -28,7 +30,9 @@ class Registry(PostOffice, Protocol):
     config: EngineConfig
     crashes: int
     draining: bool
+    now: Callable[[], float]
     queued: int
+    turnstile: Turnstile
 
     def make(self, address: Address, context: Context[Any]) -> Actor[Any]: ...
 
@@ -45,9 +49,9 @@ class Desk:
     """The mail of one key, in all the states that it passes through until it is answered."""
 
     __slots__ = (
-        "_again", "_busy_since", "_came_up", "_crashed", "_failure", "_idle", "_left", "_scope", "_seconds_per_message",
-        "_sleeper", "_supervisor", "_turn", "actor", "address", "deferred", "directory", "incarnation", "mailbox",
-        "retiring",
+        "_again", "_busy_since", "_came_up", "_crashed", "_failure", "_left", "_scope", "_seconds_per_message",
+        "_sleeper", "_supervisor", "_turn", "actor", "address", "admitted", "deferred", "directory", "idle",
+        "incarnation", "mailbox", "retiring", "weight",
     )  # fmt: skip
 
     def __init__(self, directory: Registry, address: Address) -> None:
@@ -58,12 +62,13 @@ class Desk:
         self.deferred: list[list[Envelope]] = []  # answered after their turns, the oldest first
         self.incarnation = 0  # how many have ended
         self.retiring = False
+        self.idle = False  # asleep, with nothing to do
+        self.admitted = self.weight = 0  # the turnstile's account
         self._again: list[Envelope] = []  # deferred batches whose state was stale, in their order
         self._busy_since = NEVER  # when the actor began what it does now
         self._came_up = False  # whether the incarnation got through its activation
         self._crashed: list[Envelope] = []  # the batch of the turn that crashed
         self._failure: Exception | None = None  # why the incarnation has to end
-        self._idle = False  # asleep, with nothing to do
         self._left: list[Envelope] | None = None  # the part of the batch for which the turn had no time
         self._scope: trio.CancelScope | None = None  # around what the actor does now
         self._seconds_per_message = 0.0  # smoothed: what `retry_after` is made of
@@ -77,6 +82,13 @@ class Desk:
         """Passivate when the mail is done."""
         self.retiring = True
         self.wake()
+
+    def has_mail(self) -> None:
+        """Mail came while there was nothing to do. The task is not woken before it can take its turn."""
+        if len(self.deferred) < self.directory.config.lifecycle.turns_in_flight:
+            self._next_turn()
+        else:
+            self._unpark()
 
     def retry_after(self) -> float:
         """Seconds until the mail that waits now is done, by the cost of what was done before."""
@@ -108,11 +120,17 @@ class Desk:
 
     def settle(self) -> None:
         del self.deferred[0]
+        if not self.deferred:
+            self.directory.turnstile.leave(self)
         if self._supervisor is not None and self._failure is None:
             self._supervisor.recovered()
-        if not self.deferred and self._idle and not self.retiring and self._failure is None:
+        if not self.deferred and self.idle and not self.retiring and self._failure is None:
             self._park()  # nothing to do any more: no need to wake the task for that
-        elif not self.deferred or not self._idle:
+        elif self.deferred and self.idle:
+            return
+        elif self.mailbox.size and self._failure is None:
+            self._next_turn()
+        else:
             self.wake()
 
     def run_again(self) -> None:
@@ -148,6 +166,7 @@ class Desk:
         """The incarnation is over: what has to run again goes to the head of the mailbox, in its old order."""
         self.actor = None
         self.incarnation += 1
+        self.directory.turnstile.leave(self)
         if self._again or self._crashed:
             self.directory.queued += self.mailbox.put_back(self._again + self._crashed)
             self._again, self._crashed = [], []
@@ -163,7 +182,7 @@ class Desk:
             return trio.lowlevel.Abort.SUCCEEDED
 
         self._sleeper = trio.lowlevel.current_task()
-        self._idle = idle
+        self.idle = idle
         if idle and not self.deferred:
             self._park()
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -172,14 +191,22 @@ class Desk:
         """There is something to do."""
         task, self._sleeper = self._sleeper, None
         if task is not None:
+            self.directory.turnstile.forget(self)
             self._unpark()
             trio.lowlevel.reschedule(task)
 
+    def _next_turn(self) -> None:
+        if self._sleeper is None or self.directory.turnstile.admits(self):
+            self.wake()
+        else:
+            self._unpark()
+            self.directory.turnstile.line_up(self)
+
     def _park(self) -> None:
-        self.directory.parked[self] = trio.current_time()
+        self.directory.parked[self] = self.directory.now()
         self.directory.awake.pop(self, None)
 
     def _unpark(self) -> None:
-        self._idle = False
+        self.idle = False
         if self.directory.parked.pop(self, None) is not None:
             self.directory.awake[self] = None

@@ -34,6 +34,7 @@ from .mailbox import NEVER, Alarm, Caller, Envelope, Lane
 from .ref import Address, Ref, address_name
 from .routing import Router
 from .timers import Timers
+from .turnstile import Turnstile
 
 logger = logging.getLogger("tertulia.directory")
 
@@ -77,6 +78,7 @@ class Directory:
         self.quarantined: dict[Address, float] = {}  # until when
         self.dead_letters: deque[DeadLetter] = deque(maxlen=config.supervision.dead_letters)
         self.activations = trio.CapacityLimiter(config.lifecycle.activations_at_once)
+        self.turnstile = Turnstile(config.lifecycle.messages_in_flight)
         self.draining = False
         self.queued = 0  # envelopes in all mailboxes
         self.crashes = 0
@@ -84,6 +86,8 @@ class Directory:
         self.error: BaseException | None = None
         #: Where there are other nodes; None: every actor lives here.
         self.router: Router | None = None
+        #: `trio.current_time`, and while the actors run the clock itself: every message asks for it.
+        self.now: Callable[[], float] = trio.current_time
         self._timers = Timers()
         self._failed_keys: deque[float] = deque()
         self._context = contextvars.copy_context()
@@ -116,7 +120,7 @@ class Directory:
         Raises:
             Overloaded, Draining, ActorFailed: as `Ref.tell`.
         """
-        self.post(address, Envelope(message, trio.current_time() + timeout, caller), lane)
+        self.post(address, Envelope(message, self.now() + timeout, caller), lane)
 
     def post(self, address: Address, envelope: Envelope, lane: Lane) -> None:
         """Put an envelope into the mailbox of its key, on whichever node that lives.
@@ -150,7 +154,8 @@ class Directory:
             self.queued += 1
         else:
             self.dropped += 1
-        cell.wake()
+        if cell.idle:  # otherwise it has what to do, or waits for something else than mail
+            cell.has_mail()
 
     def _open_cell(self, address: Address) -> Cell:
         if self._nursery is None:
@@ -219,6 +224,7 @@ class Directory:
             for envelope in batch:
                 # One object for each: raised in many tasks, one exception would collect all their tracebacks.
                 envelope.refuse(copy.copy(error) if error is not None else Draining())
+        self.turnstile.forget(desk)
         self.parked.pop(desk, None)
         self.awake.pop(desk, None)
         self.cells.pop(desk.address, None)
@@ -277,10 +283,12 @@ class Directory:
 
     async def host(self, body: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the actors until `drain` is done. Their failure is kept in `error`, and ends the body."""
+        self.now = trio.lowlevel.current_clock().current_time
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
                     self._nursery.start_soon(self._sweep)
+                    self._nursery.start_soon(self.turnstile.run)
                     task_status.started()
         except BaseException as error:
             self.error = error
