@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ..storage.contracts import ConversationRecords
@@ -76,7 +77,8 @@ class ConversationState:
         if row.client_id is not None:
             self.sent[row.client_id] = row
             if len(self.sent) > bound:
-                del self.sent[next(iter(self.sent))]
+                # Several at once: a dictionary looks for its first entry among all that were removed before it.
+                self.sent = dict(islice(self.sent.items(), 1 + bound // 8, None))
 
     def record(self) -> Conversation:
         """The conversation's row as it is after what has been decided."""

@@ -6,6 +6,7 @@ encoded once per encoding, however many subscribers there are.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -118,12 +119,18 @@ class Event:
             hidden = _HIDDEN_FROM_VISITORS[self.type]
             data = {name: value for name, value in _from_json(_json(data)).items() if name not in hidden}
         if encoding == "json":
-            return b'{"type":"%b","data":%b}' % (self.type.encode(), _json(data))
+            return _opening(self.type) + _json(data) + b"}"
         # Raw JSON inside the data has no meaning in msgpack: go through plain objects.
         return _msgpack({"type": self.type, "data": _from_json(_json(data))})
 
     def __repr__(self) -> str:
         return f"<{self.type} {self.stream}#{self.seq}>"
+
+
+@cache
+def _opening(type: str) -> bytes:
+    """There are some twenty types."""
+    return b'{"type":"%b","data":' % type.encode()
 
 
 def conversation_stream(conversation_id: int) -> str:

@@ -16,8 +16,11 @@ def now() -> int:
 
 def rfc3339(millis: int) -> str:
     """`1700000000123` as `2023-11-14T22:13:20.123Z`."""
-    seconds, rest = divmod(millis, 1000)
-    return f"{_whole_second(seconds)}{rest:03d}Z"
+    global _last
+    if _last[0] != millis:  # what one turn says has one time
+        seconds, rest = divmod(millis, 1000)
+        _last = millis, f"{_whole_second(seconds)}{rest:03d}Z"
+    return _last[1]
 
 
 def _whole_second(seconds: int) -> str:
@@ -32,6 +35,7 @@ def _whole_second(seconds: int) -> str:
     return _last_second[1]
 
 
+_last = (0, "1970-01-01T00:00:00.000Z")
 _last_second = (0, "1970-01-01T00:00:00.")
 
 

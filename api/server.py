@@ -82,7 +82,8 @@ async def open_server(
     """
     settings = settings or Settings()
     listener = listen(settings.server.bind, settings.server.backlog, shared=shared_port)
-    reactor = Reactor(settings.sockets.slice, settings.sockets.arrivals_share)
+    sockets = settings.sockets
+    reactor = Reactor(sockets.slice, sockets.arrivals_share, sockets.read_chunk)
     try:
         async with open_shielded_nursery() as nursery:
             authenticator = Authenticator(engine.world.reads, engine.world.access, engine.world.wall_clock)

@@ -83,7 +83,7 @@ class Connection:
         if self._sock.fileno() < 0:
             return
         try:
-            data = self._sock.recv(self._limits.read_chunk)
+            data = self._reactor.receive(self._sock)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import selectors
 from collections.abc import Callable
 from dataclasses import dataclass
+from socket import socket
 
 import trio
 
@@ -36,9 +37,10 @@ class ReactorStatistics:
 class Reactor(Sockets):
     """The gateway's sockets, and the task that tells their handlers."""
 
-    def __init__(self, slice_size: int = 64, arrivals_share: float = 0.0005) -> None:
+    def __init__(self, slice_size: int = 64, arrivals_share: float = 0.0005, read_chunk: int = 65536) -> None:
         super().__init__()
         self._slice = slice_size
+        self._received = memoryview(bytearray(read_chunk))
         #: Sockets that are handled for so many seconds in each pass, after which those of the reactor have their turn.
         self.arrivals = Arrivals(arrivals_share)
         self._selector.register(self.arrivals, READ, self.arrivals)
@@ -53,6 +55,17 @@ class Reactor(Sockets):
         """Whether this platform's selector has a descriptor that trio can wait on."""
         with selectors.DefaultSelector() as selector:
             return hasattr(selector, "fileno")
+
+    def receive(self, sock: socket) -> bytes:
+        """What the socket has to say now, up to a chunk; nothing where it has ended.
+
+        All sockets read into one buffer: memory for a chunk of each, cut down to the few bytes that came, is more work
+        for the allocator than everything else that a message needs of it.
+
+        Raises:
+            OSError: as `socket.recv`.
+        """
+        return self._received[: sock.recv_into(self._received)].tobytes()
 
     def set_deadline(self, handler: SocketHandler, seconds: float | None) -> None:
         """Call `on_deadline` in so many seconds, unless this is called again before; None takes it back."""

@@ -92,6 +92,7 @@ class GroupCommit:
         self._limits = limits or GroupCommitLimits()
         self._pending: list[Unit] = []
         self._waiting_rows = 0
+        self._batch_rows = 0  # of the batch that is being written
         self._sleeper: trio.lowlevel.Task | None = None
         self._committing: trio.Event | None = None
         self._closed = False
@@ -258,7 +259,7 @@ class GroupCommit:
                 self._failing_since = None
                 self._commits += 1
                 self._units += len(batch) - len(refused)
-                self._rows += sum(unit.rows for unit in batch)
+                self._rows += self._batch_rows
                 return refused
 
     def _answer(self, batch: Sequence[Unit], refused: Mapping[int, Exception]) -> None:
@@ -294,6 +295,9 @@ class GroupCommit:
             self._failing_since = trio.current_time()
 
     def _take(self) -> list[Unit]:
+        if self._waiting_rows <= self._limits.rows_per_commit:
+            self._batch_rows = self._waiting_rows
+            return self._take_all()
         rows = count = 0
         for unit in self._pending:
             rows += unit.rows
@@ -303,6 +307,7 @@ class GroupCommit:
         batch = self._pending[:count]
         del self._pending[:count]
         self._waiting_rows -= rows
+        self._batch_rows = rows
         return batch
 
     def _take_all(self) -> list[Unit]:
