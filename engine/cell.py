@@ -107,8 +107,6 @@ class Cell(Desk):
         in_flight = directory.config.lifecycle.turns_in_flight
         while self._failure is None:
             if not mailbox.size:
-                if self.admitted and not self.deferred:
-                    turnstile.leave(self)  # its mail has expired meanwhile
                 if self.retiring or directory.draining:
                     return
                 await self._sleep(idle=True)

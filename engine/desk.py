@@ -98,7 +98,11 @@ class Desk:
         """Refuse what waits past its deadline, and end a turn that is too long."""
         if now >= self.mailbox.soonest:
             self._refuse_overdue(now)
-        if now - self._busy_since > self.directory.config.lifecycle.turn_limit and self._scope is not None:
+        lifecycle = self.directory.config.lifecycle
+        if now - self._busy_since > lifecycle.sweep_interval:
+            # It waits for something else than the disk; for an actor, maybe, whose turn is held back.
+            self.directory.turnstile.leave(self)
+        if now - self._busy_since > lifecycle.turn_limit and self._scope is not None:
             self.fail(TurnTooLong())
             self._scope.cancel()
 
@@ -178,12 +182,14 @@ class Desk:
 
         def abort(_: Any) -> trio.lowlevel.Abort:
             self._sleeper = None
+            self.directory.turnstile.forget(self)
             self._unpark()
             return trio.lowlevel.Abort.SUCCEEDED
 
         self._sleeper = trio.lowlevel.current_task()
         self.idle = idle
         if idle and not self.deferred:
+            self.directory.turnstile.leave(self)  # its mail may have expired after it was let through
             self._park()
         await trio.lowlevel.wait_task_rescheduled(abort)
 

@@ -225,6 +225,7 @@ class Directory:
                 # One object for each: raised in many tasks, one exception would collect all their tracebacks.
                 envelope.refuse(copy.copy(error) if error is not None else Draining())
         self.turnstile.forget(desk)
+        self.turnstile.leave(desk)
         self.parked.pop(desk, None)
         self.awake.pop(desk, None)
         self.cells.pop(desk.address, None)

@@ -65,12 +65,12 @@ class Turnstile:
         desk.admitted = 0
 
     def leave(self, desk: Queued) -> None:
-        """None of its turns is unsettled any more; or it has no mail, after all."""
-        if desk.weight or desk.admitted:
-            self._inside -= desk.weight + desk.admitted
-            desk.weight = desk.admitted = 0
-            while self._queue and self._inside < self._limit:
-                self._let_through()
+        """None of its turns is unsettled any more, or its turn takes long; or it has no mail, after all."""
+        self._inside -= desk.weight + desk.admitted
+        desk.weight = desk.admitted = 0
+        # Whether or not this made room: a turn that found less mail than was counted for it has.
+        while self._queue and self._inside < self._limit:
+            self._let_through()
 
     def forget(self, desk: Queued) -> None:
         """It does not wait any more."""

@@ -22,6 +22,7 @@ class Disk:
     def __init__(self) -> None:
         self.waiting: list[tuple[Ledger, list[Envelope]]] = []
         self.log: list[Any] = []
+        self.broken = False  # nothing can be read
         self.activated: list[float] = []
         self.incarnations: list[tuple[int, list[Any]]] = []  # how many commits were under way, and what was read
 
@@ -60,6 +61,8 @@ class Ledger(Actor[str]):
         self.disk = disk
 
     async def activate(self) -> None:
+        if self.disk.broken:
+            raise OSError
         self.disk.activated.append(trio.current_time())
         self.disk.incarnations.append((len(self.disk.waiting), list(self.disk.log)))
 

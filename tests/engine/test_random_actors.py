@@ -41,6 +41,7 @@ LIMITS: dict[str, Any] = {
     "escalate_keys": 1000,
     "turn_limit": 2.0,
     "activations_at_once": 2,
+    "messages_in_flight": 2,
     "queued_messages": 12,
     "drain_grace": 1000.0,
 }
@@ -241,7 +242,7 @@ async def test_every_call_has_one_outcome_and_nothing_is_left(autojump_clock: Mo
     assert [len(caller.answers) for caller in clients.callers] == [1] * len(clients.callers), why
     sent = [message for message in world.committed if message != "tick"]
     assert len(sent) == len(set(sent)), f"{why}: a committed turn was repeated"
-    assert directory.queued == 0, why
+    assert (directory.queued, len(directory.turnstile)) == (0, 0), why
     assert (directory.cells, directory.awake, directory.parked) == ({}, {}, {}), why
 
 

@@ -8,11 +8,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tertulia.engine.directory import Directory
+from tertulia.engine.actor import Actor
+from tertulia.engine.directory import Directory, Factory, open_directory
 from tertulia.engine.errors import DeadlineExceeded
 
 from .ledgers import Disk, Ledger, commit_all, ledgers
-from .scripted import Recorder
+from .scripted import Recorder, Script, Scripted, config
 
 
 @asynccontextmanager
@@ -190,3 +191,66 @@ async def test_draining_finishes_what_lines_up(autojump_clock: MockClock) -> Non
                 await settled()
                 disk.commit()
     assert [caller.answer for caller in callers] == ["a", "b", "c", "d", "e"]
+
+
+async def test_a_turn_for_which_no_mail_is_left_lets_the_next_begin(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with busy_ledgers(disk, messages_in_flight=1, sweep_interval=10) as directory:
+        await send(directory, "a", "a1")
+        (late,) = await send(directory, "b", "b1", timeout=1)
+        (answered,) = await send(directory, "c", "c1")
+        autojump_clock.jump(2)  # and no sweep looks for what has expired
+        disk.commit()
+        await settled()
+        assert isinstance(late.answer, DeadlineExceeded)
+        assert disk.under_way == [["c1"]]
+        disk.commit()
+        assert answered.answer == "c1"
+
+
+async def test_mail_that_expires_before_its_key_is_activated_again_gives_its_place_back(
+    autojump_clock: MockClock,
+) -> None:
+    disk = Disk()
+    async with busy_ledgers(disk, messages_in_flight=1, min_backoff=0.01, idle=0.5) as directory:
+        disk.broken = True
+        await send(directory, "b", "b1", timeout=0.005)  # does not come up, and rests until it has mail
+        autojump_clock.jump(1)
+        await settled()
+        disk.broken = False
+        await send(directory, "a", "a1")
+        await send(directory, "b", "b2", timeout=1)
+        autojump_clock.jump(2)
+        await settled()
+        assert directory.queued == 0
+        disk.commit()
+        await settled()
+        await send(directory, "c", "c1")
+        assert disk.under_way == [["c1"]]
+
+
+async def test_a_turn_that_takes_long_does_not_keep_the_others_from_theirs(autojump_clock: MockClock) -> None:
+    """It may be a job's, or wait for another actor: nothing of it is on its way to the disk."""
+    disk = Disk()
+
+    async def ask(key: str, messages: list[Any]) -> list[Any]:
+        return [await directory.ref(Ledger, "b").ask(message) for message in messages]
+
+    script = Script(turn=lambda actor, messages: ask(actor.key, messages))
+    factories: dict[type[Actor[Any]], Factory] = {
+        Ledger: lambda context: Ledger(context, disk),
+        Scripted: lambda context: Scripted(context, script),
+    }
+    async with open_directory(config(messages_in_flight=1), factories) as directory, trio.open_nursery() as nursery:
+        nursery.start_soon(_never_idle)
+        asker = Recorder()
+        directory.call((Scripted, "a"), "b1", asker, timeout=60)
+        await settled()
+        assert disk.under_way == []
+        autojump_clock.jump(1)
+        await settled()
+        assert disk.under_way == [["b1"]]
+        disk.commit()
+        await settled()
+        assert asker.answer == "b1"
+        nursery.cancel_scope.cancel()
