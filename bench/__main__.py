@@ -60,8 +60,9 @@ def _run(options: argparse.Namespace) -> int:
         [None, *(peer for peer in chosen if peer.missing is None)],
         options.runs,
         options.quick,
-        Place(options.server_cores, options.database, options.redis),
-        options.client_cores,
+        spare_peers=not options.name,
+        place=Place(options.server_cores, options.database, options.redis),
+        client_cores=options.client_cores,
     )
     progress = Progress(plan.points)
     outcome = carry_out(plan, progress, lambda result: progress.say(line_of(result)))
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=f"python -m {module}", add_help=False)
     run = commands.add_parser("run", help="measure scenarios")
     run.add_argument("name", nargs="*", type=_scenario, metavar="NAME", help="default: all; see `list`")
-    run.add_argument("--quick", action="store_true", help="less of everything, and no peers unless they are named")
+    run.add_argument("--quick", action="store_true", help="less of everything; peers only if --peers asks")
     run.add_argument("--runs", type=int, default=1, metavar="N", help="the table shows medians and the spread")
     run.add_argument("--out", type=Path, default=Path("bench-report"), metavar="DIR", help="default: bench-report")
     run.add_argument("--peers", metavar="NAMES", help="all, none, or names with commas between; default: all")

@@ -23,20 +23,27 @@ class Plan:
 
     Attributes:
         contenders: None stands for Tertulia.
+        spare_peers: with `quick`, let peers take part in what shows them briefly, and in nothing else: all of them
+            in everything would take many minutes.
     """
 
     scenarios: Sequence[Scenario]
     contenders: Sequence[Peer | None] = (None,)
     runs: int = 1
     quick: bool = False
+    spare_peers: bool = False
     place: Place = field(default_factory=Place)
     client_cores: Sequence[int] = ()
 
     @property
     def points(self) -> int:
         """How many results there will be."""
-        pairs = (each for each in self.scenarios for peer in self.contenders if peer is None or each.fits(peer))
-        return self.runs * sum(scenario.points[self.quick] for scenario in pairs)
+        return self.runs * sum(self._points(each, peer) for each in self.scenarios for peer in self.contenders)
+
+    def _points(self, scenario: Scenario, peer: Peer | None) -> int:
+        if peer is not None and not scenario.fits(peer):
+            return 0
+        return scenario.briefly if peer is not None and self.quick and self.spare_peers else scenario.points[self.quick]
 
 
 def carry_out(plan: Plan, progress: Progress, show: Callable[[Result], None]) -> Outcome:
@@ -46,7 +53,7 @@ def carry_out(plan: Plan, progress: Progress, show: Callable[[Result], None]) ->
     """
     began = datetime.now(UTC).isoformat(timespec="seconds")
     results, skipped = list[Result](), dict[str, str]()
-    stage = Stage(plan.place, progress, quick=plan.quick, client_cores=plan.client_cores)
+    stage = Stage(plan.place, progress, quick=plan.quick, spare_peers=plan.spare_peers, client_cores=plan.client_cores)
     for run in range(plan.runs):
         for scenario in plan.scenarios:
             for peer in plan.contenders:
@@ -64,6 +71,9 @@ def _measure(
     show: Callable[[Result], None],
 ) -> None:
     name = TERTULIA if stage.peer is None else stage.peer.name
+    if stage.peer is not None and stage.quick and stage.spare_peers and not scenario.briefly:
+        skipped[f"{name}, other scenarios"] = "not with --quick, unless they are named"
+        return
     if stage.peer is not None and not scenario.fits(stage.peer):
         skipped[f"{name}, {scenario.name}"] = "it has nothing like that"
         return

@@ -41,6 +41,7 @@ class Stage:
     Attributes:
         peer: who is measured; None: Tertulia.
         quick: less of everything, so that all scenarios together take two minutes.
+        spare_peers: a peer shows only the points that `Scenario.briefly` counts.
         client_cores: of the load generator: one process on each.
     """
 
@@ -48,6 +49,7 @@ class Stage:
     progress: Progress
     peer: Peer | None = None
     quick: bool = False
+    spare_peers: bool = False
     client_cores: Sequence[int] = ()
 
     @contextmanager

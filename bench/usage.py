@@ -43,16 +43,6 @@ def usage_of(roots: Iterable[int]) -> Usage:
     return usage
 
 
-def open_files(roots: Iterable[int]) -> int:
-    """How many descriptors these processes and all their descendants have open, sockets among them."""
-    count = 0
-    for root in roots:
-        for pid in family(root):
-            with suppress(OSError):
-                count += sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-    return count
-
-
 def family(root: int) -> Iterator[int]:
     yield root
     with suppress(OSError):

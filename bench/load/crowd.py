@@ -12,7 +12,7 @@ from time import monotonic_ns
 
 from .dialect import Client, Dialect
 from .marks import Completeness
-from .orders import Done, Drop, Hush, Open, Order, Resume, Run, Say, Settle, Start
+from .orders import Done, Drop, Hush, Open, Order, Resume, Run, Say, Settle, Start, Wake
 from .process import main
 from .tally import COMPLAINTS_KEPT, Tally, merged
 
@@ -80,15 +80,26 @@ class Crowd:
 
     def settle(self, timeout: float = 5.0) -> Completeness:
         """Wait until everybody has everything, and look whether that is so."""
+        totals, total = self._totals(), Completeness()
+        for answer in self._order(Settle(totals, timeout)):
+            total += answer.completeness
+        return total
+
+    def let_go(self, timeout: float = 1.0) -> int:
+        """Let those who never read begin to: how many of them the server has closed, or closes.
+
+        Its last words wait behind all that it has sent them, so its socket is open long after it let go of them.
+        """
+        return sum(answer.let_go for answer in self._order(Wake(self._totals(), timeout)))
+
+    def _totals(self) -> dict[int, dict[int, int]]:
+        """How many messages were sent, by room, then by sender; nobody sends any more."""
         self.hush()
         totals: dict[int, dict[int, int]] = {}
         for answer in self._order(Hush()):
             for room, by_sender in answer.totals.items():
                 totals.setdefault(room, {}).update(by_sender)
-        total = Completeness()
-        for answer in self._order(Settle(totals, timeout)):
-            total += answer.completeness
-        return total
+        return totals
 
     def _order(self, order: Order) -> list[Done]:
         try:

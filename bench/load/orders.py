@@ -77,7 +77,18 @@ class Settle:
     timeout: float
 
 
-Order: TypeAlias = Open | Start | Hush | Run | Say | Drop | Resume | Settle
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Those who never read begin to, until each was closed or has everything, or nothing has come for so many seconds.
+
+    `totals` are by room, then by sender.
+    """
+
+    totals: Mapping[int, Mapping[int, int]]
+    timeout: float
+
+
+Order: TypeAlias = Open | Start | Hush | Run | Say | Drop | Resume | Settle | Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +100,11 @@ class Done:
         unready: connections that read and are not through their greeting.
         totals: messages sent so far, by room, then by sender.
         completeness: after `Settle`.
+        let_go: after `Wake`, how many of those who never read were closed by the server.
     """
 
     tally: Tally
     unready: int
     totals: Mapping[int, Mapping[int, int]]
     completeness: Completeness
+    let_go: int = 0

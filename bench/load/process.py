@@ -13,7 +13,7 @@ from time import monotonic_ns, process_time_ns
 from .connection import NOBODY, UNLIMITED, Connection, senders_of
 from .dialect import Client, Dialect
 from .marks import Completeness
-from .orders import Done, Drop, Hush, Open, Order, Resume, Run, Say, Settle, Start
+from .orders import Done, Drop, Hush, Open, Order, Resume, Run, Say, Settle, Start, Wake
 from .reactor import Reactor
 
 LONGEST_TURN = 0.05  # seconds: how late the end of an order may be noticed
@@ -48,7 +48,7 @@ class Worker:
         self._wall, self._cpu = monotonic_ns(), process_time_ns()
 
     def carry_out(self, order: Order) -> Done:
-        reactor, completeness = self._reactor, Completeness()
+        reactor, completeness, let_go = self._reactor, Completeness(), 0
         match order:
             case Open():
                 reactor.at_once = order.at_once
@@ -77,7 +77,9 @@ class Worker:
                 self._until(lambda: not reactor.connecting, order.timeout)
             case Settle():
                 completeness = self._settle(order)
-        return self._done(completeness)
+            case Wake():
+                let_go = self._wake(order)
+        return self._done(completeness, let_go)
 
     def hang_up(self) -> None:
         """Drop all connections."""
@@ -90,21 +92,31 @@ class Worker:
 
     def _settle(self, order: Settle) -> Completeness:
         hearers = [c for c in self._reactor.connections if c.client.reads and not c.client.http]
-        waiting = hearers
+        self._hear_all(hearers, order)
+        total = Completeness()
+        for hearer in hearers:
+            total += hearer.ledger.settle(order.totals.get(hearer.client.room, {}))
+        return total
+
+    def _wake(self, order: Wake) -> int:
+        slow = [c for c in self._reactor.connections if not c.client.reads]
+        self._reactor.wake(slow)
+        self._hear_all(slow, order)
+        return sum(c.socket is None for c in slow)
+
+    def _hear_all(self, waiting: Sequence[Connection], order: Settle | Wake) -> None:
+        """Until each of these has everything that was sent, or was closed, or nothing more comes."""
 
         def everybody_has_everything() -> bool:
             nonlocal waiting
-            waiting = [c for c in waiting if not c.ledger.has_all(order.totals.get(c.client.room, {}))]
+            open_ones = (c for c in waiting if c.socket is not None)
+            waiting = [c for c in open_ones if not c.ledger.has_all(order.totals.get(c.client.room, {}))]
             return not waiting
 
         delivered = -1
         while delivered != self._reactor.tally.delivered and waiting:  # as long as something comes
             delivered = self._reactor.tally.delivered
             self._until(everybody_has_everything, order.timeout)
-        total = Completeness()
-        for hearer in hearers:
-            total += hearer.ledger.settle(order.totals.get(hearer.client.room, {}))
-        return total
 
     def _until(self, reached: Callable[[], bool], timeout: float | None) -> None:
         deadline = None if timeout is None else monotonic_ns() + int(timeout * 1e9)
@@ -116,14 +128,14 @@ class Worker:
         self._reactor.begin()
         self._wall, self._cpu = monotonic_ns(), process_time_ns()
 
-    def _done(self, completeness: Completeness) -> Done:
+    def _done(self, completeness: Completeness, let_go: int) -> Done:
         reactor, wall, cpu = self._reactor, monotonic_ns(), process_time_ns()
         tally = reactor.tally
         tally.seconds = (wall - self._wall) / 1e9
         tally.shares = ((cpu - self._cpu) / max(1, wall - self._wall),)
         self._begin()
         unready = sum(not connection.ready for connection in reactor.connections)
-        return Done(tally, unready, _totals(reactor.connections), completeness)
+        return Done(tally, unready, _totals(reactor.connections), completeness, let_go)
 
 
 def _totals(connections: Sequence[Connection]) -> Mapping[int, Mapping[int, int]]:

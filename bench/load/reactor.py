@@ -77,6 +77,12 @@ class Reactor:
             connection.close()
             connection.in_flight = 0
 
+    def wake(self, connections: Iterable[Connection]) -> None:
+        """Begin to read what waits for those who never read."""
+        for connection in connections:
+            if connection.socket is not None:
+                self._epoll.register(connection.fd, IN)
+
     # One turn
 
     def turn(self, timeout: float) -> None:
@@ -189,6 +195,8 @@ class Reactor:
             self._epoll.unregister(connection.fd)
 
     def _ended(self, connection: Connection, why: str) -> None:
+        if connection.socket is None:
+            return
         was_ready = connection.ready
         self._by_fd.pop(connection.fd, None)
         connection.close()
@@ -199,7 +207,8 @@ class Reactor:
                 delay = random.uniform(SHORTEST_DELAY, LONGEST_DELAY)
                 self._later.append((monotonic_ns() + int(delay * 1e9), connection))
                 return
-        self.tally.complain(f"room {connection.client.room}: {why}")
+        if connection.client.reads or not was_ready:  # to end whoever never reads is right
+            self.tally.complain(f"room {connection.client.room}: {why}")
 
     # Reading what is not known yet
 

@@ -15,12 +15,13 @@ from ..stage import Stage, interval, result
 from .scenario import Scenario, publishes
 
 SUBSCRIBERS = (10, 100, 1000, 3000, 9000)
-QUICK_SUBSCRIBERS = (10, 100, 1000)
+QUICK_SUBSCRIBERS = (100, 1000)
+BRIEFLY = (100,)  # of a peer that is spared
 AT_FULL_SPEED = 1000
 DELIVERIES = 50_000.0  # per second
 WINDOW = 8
 WARM_UP, SECONDS = 1.0, 6.0
-QUICK_WARM_UP, QUICK_SECONDS = 0.3, 1.5
+QUICK_WARM_UP, QUICK_SECONDS = 0.3, 1.0
 
 
 def clients_of(subscribers: int, *, by_http: bool, paced: bool) -> list[Client]:
@@ -32,7 +33,8 @@ def clients_of(subscribers: int, *, by_http: bool, paced: bool) -> list[Client]:
 
 
 def measure_steadily(stage: Stage) -> Iterator[Result]:
-    for subscribers in QUICK_SUBSCRIBERS if stage.quick else SUBSCRIBERS:
+    quick = BRIEFLY if stage.peer is not None and stage.spare_peers else QUICK_SUBSCRIBERS
+    for subscribers in quick if stage.quick else SUBSCRIBERS:
         yield _measure(stage, "fan-out", subscribers, DELIVERIES / subscribers)
 
 
@@ -66,6 +68,10 @@ def _measure(stage: Stage, name: str, subscribers: int, rate: float | None) -> R
 
 
 STEADY = Scenario(
-    "fan-out", "one sender, 10 to 9,000 subscribers", measure_steadily, (len(SUBSCRIBERS), len(QUICK_SUBSCRIBERS))
+    "fan-out",
+    "one sender, 10 to 9,000 subscribers",
+    measure_steadily,
+    (len(SUBSCRIBERS), len(QUICK_SUBSCRIBERS)),
+    briefly=len(BRIEFLY),
 )
 FULL_SPEED = Scenario("fan-out-full-speed", "one sender that does not pause, 1,000 subscribers", measure_full_speed)

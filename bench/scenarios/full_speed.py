@@ -8,7 +8,7 @@ from ..servers import Running
 from ..stage import Stage, interval, result
 
 WARM_UP, SECONDS = 1.0, 8.0
-QUICK_WARM_UP, QUICK_SECONDS = 0.3, 2.0
+QUICK_WARM_UP, QUICK_SECONDS = 0.3, 1.2
 
 
 def at_full_speed(

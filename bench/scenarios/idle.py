@@ -31,7 +31,7 @@ from .scenario import Scenario
 
 CONNECTIONS, QUICK_CONNECTIONS = 5000, 1000
 STEPS = 5
-SECONDS, QUICK_SECONDS = 7.0, 3.5  # the server says something to each every 3 seconds
+SECONDS, QUICK_SECONDS = 7.0, 3.1  # the server says something to each every 3 seconds
 #: Opened before memory is looked at for the first time: what the server makes once.
 FIRST = 50
 

@@ -27,7 +27,7 @@ from . import jobs_program
 from .jobs_program import AT_ONCE, Measured
 from .scenario import Scenario, no_peer
 
-SECONDS, QUICK_SECONDS = 8.0, 2.0
+SECONDS, QUICK_SECONDS = 8.0, 1.5
 
 
 def measure(stage: Stage) -> Iterator[Result]:

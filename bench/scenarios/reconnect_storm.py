@@ -20,7 +20,7 @@ CLIENTS_PER_ROOM, QUICK_CLIENTS_PER_ROOM = 50, 25
 MISSED = 20  # messages
 WINDOW = 4  # of those who say them
 BYSTANDER_ROOMS, BYSTANDERS_PER_ROOM, BYSTANDERS_RATE = 20, 5, 200.0
-SECONDS_BEFORE, QUICK_SECONDS_BEFORE = 4.0, 1.5
+SECONDS_BEFORE, QUICK_SECONDS_BEFORE = 4.0, 1.0
 
 
 def clients_of(rooms: int, per_room: int) -> list[Client]:

@@ -20,6 +20,7 @@ class Scenario:
     Attributes:
         points: how many there are, usually and with --quick, for the progress bar.
         fits: whether a peer can do it, too.
+        briefly: how many points a peer has where peers are spared (see `Plan`); 0: it does not take part.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Scenario:
     measure: Measure
     points: tuple[int, int] = (1, 1)
     fits: Callable[[Peer], bool] = lambda peer: True
+    briefly: int = 0
 
 
 def no_peer(peer: Peer) -> bool:

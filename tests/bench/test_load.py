@@ -14,13 +14,13 @@ import pytest
 from bench.load.crowd import crowd
 from bench.load.dialect import Client, Dialect, Step, framed
 from bench.load.marks import Completeness
-from bench.load.orders import Open, Run, Say, Settle, Start
+from bench.load.orders import Open, Run, Say, Settle, Start, Wake
 from bench.load.process import Worker
 from bench.load.reactor import Reactor
 from bench.load.wire import upgrade
 from tertulia.engine.frames import PING, FrameReader, frame
 
-Fault = Callable[[int, bytes], list[bytes]]
+Fault = Callable[[int, bytes], list[bytes] | None]  # None: it hangs up
 TIMEOUT = 10.0  # seconds
 ROOM = range(1)
 
@@ -82,7 +82,10 @@ def _echo(listener: socket.socket, fault: Fault) -> None:
                     connection.sendall(frame(b"confirmed") + frame(b"?", PING))
                 elif b"@" in message:
                     n += 1
-                    connection.sendall(b"".join(map(frame, fault(n, message))))
+                    answers = fault(n, message)
+                    if answers is None:
+                        return
+                    connection.sendall(b"".join(map(frame, answers)))
 
 
 def verdict_on(fault: Fault) -> Completeness:
@@ -141,6 +144,22 @@ def test_a_message_that_overtakes_another_is_found() -> None:
         return [message, *held] if n == 3 else [message]
 
     assert verdict_on(overtaken) == Completeness(5, reordered=1)
+
+
+def hangs_up(n: int, message: bytes) -> list[bytes] | None:
+    return [message] if n < 3 else None
+
+
+@pytest.mark.parametrize(("fault", "let_go"), [(faultless, 0), (hangs_up, 1)], ids=["is kept", "is let go of"])
+def test_whether_somebody_who_never_reads_is_let_go_of_shows_when_it_reads(fault: Fault, let_go: int) -> None:
+    with echo(fault) as address:
+        worker = Worker(Reactor(address, EchoDialect(), [Client(0, sender=0, window=8, reads=False)]))
+        assert worker.carry_out(Open(1, TIMEOUT)).unready == 0
+        assert worker.carry_out(Say(ROOM, 5, timeout=0.1)).tally.delivered == 0
+        done = worker.carry_out(Wake({0: {0: 5}}, TIMEOUT))
+        worker.hang_up()
+    assert done.let_go == let_go
+    assert done.tally.complaints == []
 
 
 def test_a_server_that_is_not_there_is_complained_of() -> None:

@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from bench.peers import peer
 from bench.progress import Progress
 from bench.results import Result
 from bench.run import Plan, carry_out
@@ -54,3 +55,19 @@ def test_the_bar_shows_how_much_is_done() -> None:
     progress.step()
     progress.begin("ingest")
     assert output.getvalue().endswith("[############............] 1/2 ingest")
+
+
+def test_peers_that_are_spared_are_shown_in_one_point_of_one_scenario() -> None:
+    ws = peer("ws")
+    spared = Plan(list(SCENARIOS.values()), [None, ws], quick=True, spare_peers=True)
+    alone = Plan(list(SCENARIOS.values()), quick=True)
+    assert spared.points == alone.points + 1
+    named = Plan([SCENARIOS["ingest"]], [None, ws], quick=True)
+    assert named.points == 2 * SCENARIOS["ingest"].points[True]
+
+
+def test_why_a_peer_is_spared_is_told() -> None:
+    plan = Plan([SCENARIOS["ingest"]], [peer("ws")], quick=True, spare_peers=True)
+    outcome = carry_out(plan, Progress(plan.points, io.StringIO()), lambda result: None)
+    assert outcome.results == []
+    assert outcome.skipped == {"ws, other scenarios": "not with --quick, unless they are named"}

@@ -9,6 +9,7 @@ import pytest
 from bench.peers import peer
 from bench.scenarios import ingest
 from bench.scenarios.latency import ALONE, IN_PAIRS, Shape
+from bench.scenarios.slow_consumers import kept
 
 
 def test_a_sender_waits_for_each_message_where_the_peer_does_not_keep_their_order() -> None:
@@ -37,3 +38,13 @@ def test_no_sender_of_one_crowd_has_the_number_of_one_of_the_next(shape: Shape) 
 )
 def test_a_message_goes_to_so_many(shape: Shape, hearers: int) -> None:
     assert len(shape.clients(0, 0)) == hearers * shape.rooms
+
+
+def test_tertulia_has_to_let_go_of_everybody_who_never_reads() -> None:
+    assert kept(None, slow=5, let_go=5) == []
+    (complaint,) = kept(None, slow=5, let_go=2)
+    assert complaint.startswith("3 of 5")
+
+
+def test_a_peer_that_lets_go_of_nobody_has_broken_no_promise() -> None:
+    assert kept(peer("ws"), slow=5, let_go=0) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def test_memory_that_was_there_before_is_no_connection_s() -> None:
 
 def test_a_process_is_counted_by_its_program_in_time_and_memory() -> None:
     before = usage_of([os.getpid()])
-    held = bytearray(os.urandom(4 * MIB))
+    held = mmap.mmap(-1, 4 * MIB)  # pages of its own, not what the heap had left
+    held.write(os.urandom(4 * MIB))
     after = usage_of([os.getpid()])
     assert sum(after.resident.values()) - sum(before.resident.values()) > 3 * MIB
     assert sum(after.since(before).values()) > 0
