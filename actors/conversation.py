@@ -70,6 +70,7 @@ class ConversationActor(Actor[ConversationKey]):
         self, context: Context[ConversationKey], world: Collaborators, handlers: Mapping[type, CommandHandler]
     ) -> None:
         super().__init__(context)
+        self.pace = world.limits.pace
         self._world = world
         self._handlers = handlers
         self._in_flight = 0

@@ -86,6 +86,9 @@ class Context(Generic[K]):
 class Actor(Generic[K]):
     """Base of all actors."""
 
+    #: Seconds from the beginning of one turn to that of the next, where that is for new mail: see `pace`.
+    pace: float = 0.0
+
     def __init__(self, context: Context[K]) -> None:
         self.context = context
         self.key = context.key

@@ -121,6 +121,8 @@ class Cell(Desk):
                 before = mailbox.size
                 now = directory.now()
                 batch = mailbox.take(now)
+                if actor.pace:
+                    self.next_turn = now + actor.pace
                 directory.queued -= before - mailbox.size
                 turnstile.enter(self, len(batch))
                 if batch:

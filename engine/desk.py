@@ -16,6 +16,7 @@ from .actor import Actor, Context
 from .config import EngineConfig
 from .errors import DeadlineExceeded, StaleWrite, TurnTooLong
 from .mailbox import NEVER, Alarm, Envelope, Lane, Mailbox
+from .pace import Pace
 from .ref import Address, PostOffice
 from .supervisor import Supervisor
 from .turnstile import Turnstile
@@ -31,6 +32,7 @@ class Registry(PostOffice, Protocol):
     crashes: int
     draining: bool
     now: Callable[[], float]
+    pace: Pace
     queued: int
     turnstile: Turnstile
 
@@ -49,9 +51,9 @@ class Desk:
     """The mail of one key, in all the states that it passes through until it is answered."""
 
     __slots__ = (
-        "_again", "_busy_since", "_came_up", "_crashed", "_failure", "_left", "_scope", "_seconds_per_message",
+        "_again", "_busy_since", "_came_up", "_crashed", "_failure", "_held", "_left", "_scope", "_seconds_per_message",
         "_sleeper", "_supervisor", "_turn", "actor", "address", "admitted", "deferred", "directory", "idle",
-        "incarnation", "mailbox", "retiring", "weight",
+        "incarnation", "mailbox", "next_turn", "retiring", "weight",
     )  # fmt: skip
 
     def __init__(self, directory: Registry, address: Address) -> None:
@@ -63,12 +65,14 @@ class Desk:
         self.incarnation = 0  # how many have ended
         self.retiring = False
         self.idle = False  # asleep, with nothing to do
+        self.next_turn = 0.0  # new mail gathers until this instant
         self.admitted = self.weight = 0  # the turnstile's account
         self._again: list[Envelope] = []  # deferred batches whose state was stale, in their order
         self._busy_since = NEVER  # when the actor began what it does now
         self._came_up = False  # whether the incarnation got through its activation
         self._crashed: list[Envelope] = []  # the batch of the turn that crashed
         self._failure: Exception | None = None  # why the incarnation has to end
+        self._held = False  # asleep, while its mail gathers
         self._left: list[Envelope] | None = None  # the part of the batch for which the turn had no time
         self._scope: trio.CancelScope | None = None  # around what the actor does now
         self._seconds_per_message = 0.0  # smoothed: what `retry_after` is made of
@@ -197,12 +201,29 @@ class Desk:
         """There is something to do."""
         task, self._sleeper = self._sleeper, None
         if task is not None:
+            self._held = False
             self.directory.turnstile.forget(self)
             self._unpark()
             trio.lowlevel.reschedule(task)
 
+    def has_gathered(self) -> None:
+        """The pace allows the next turn. It may have had one, or lost its mail."""
+        if self._held:
+            self._held = False
+            self._line_up()
+
     def _next_turn(self) -> None:
-        if self._sleeper is None or self.directory.turnstile.admits(self):
+        if self._sleeper is None or self._held:
+            return
+        if self.next_turn and self.directory.now() < self.next_turn and not self.mailbox.left:
+            self._held = True
+            self._unpark()
+            self.directory.pace.hold(self, self.next_turn)
+        else:
+            self._line_up()
+
+    def _line_up(self) -> None:
+        if self.directory.turnstile.admits(self):
             self.wake()
         else:
             self._unpark()

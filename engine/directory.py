@@ -31,6 +31,7 @@ from .config import EngineConfig
 from .desk import Desk
 from .errors import ActorFailed, Draining, Escalated, Overloaded
 from .mailbox import NEVER, Alarm, Caller, Envelope, Lane
+from .pace import Pace
 from .ref import Address, Ref, address_name
 from .routing import Router
 from .timers import Timers
@@ -78,6 +79,7 @@ class Directory:
         self.quarantined: dict[Address, float] = {}  # until when
         self.dead_letters: deque[DeadLetter] = deque(maxlen=config.supervision.dead_letters)
         self.activations = trio.CapacityLimiter(config.lifecycle.activations_at_once)
+        self.pace = Pace()
         self.turnstile = Turnstile(config.lifecycle.messages_in_flight)
         self.draining = False
         self.queued = 0  # envelopes in all mailboxes
@@ -290,6 +292,7 @@ class Directory:
                 async with trio.open_nursery() as self._nursery:
                     self._nursery.start_soon(self._sweep)
                     self._nursery.start_soon(self.turnstile.run)
+                    self._nursery.start_soon(self.pace.run)
                     task_status.started()
         except BaseException as error:
             self.error = error

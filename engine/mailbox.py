@@ -108,6 +108,11 @@ class Mailbox:
         for queue in (self.suspects, self._rest, *self._lanes):
             yield from queue or ()
 
+    @property
+    def left(self) -> bool:
+        """Whether an earlier turn left some of its mail."""
+        return bool(self.suspects or self._rest)
+
     def room(self, lane: Lane) -> int:
         """How many envelopes the lane still takes."""
         return self._limits.bounds[lane] - len(self._lanes[lane] or ())

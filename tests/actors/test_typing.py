@@ -11,6 +11,7 @@ from tertulia.actors.commands.send_message import SendMessage
 from tertulia.actors.conversation import ConversationActor
 from tertulia.actors.draft import Draft
 from tertulia.actors.entities import Principal
+from tertulia.actors.limits import ChatLimits
 from tertulia.actors.typists import start_typing, stop_typing
 from tertulia.engine.config import EngineConfig, Lifecycle
 from tertulia.engine.errors import Denied, RateLimited
@@ -102,7 +103,7 @@ async def test_a_visitor_that_goes_on_typing_is_not_slowed_down(world: World, au
         await typing(world, VISITOR)
 
 
-async def test_typing_that_begins_after_a_message_is_told_after_it(world: World) -> None:
+async def test_typing_that_begins_after_a_message_is_told_after_it(world: World, autojump_clock: MockClock) -> None:
     """The message is still on its way to the disk when the typing begins."""
     heard = world.listen()
     world.committer.gate = trio.Event()
@@ -113,6 +114,7 @@ async def test_typing_that_begins_after_a_message_is_told_after_it(world: World)
     assert heard == []
     world.committer.gate.set()
     await sent.get()
+    await trio.sleep(ChatLimits().pace)
     await wait_all_tasks_blocked()
     assert kinds(heard) == ["message.created", "conversation.typing_on"]
 

@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tertulia.actors.commands.send_message import SendMessage
 from tertulia.actors.entities import System
+from tertulia.actors.limits import ChatLimits
 from tertulia.api.engine import Engine
 from tertulia.api.testing import ANYCABLE, Cable, CableClient, identifier_of
 
@@ -98,6 +99,16 @@ class Sender:
         return found
 
 
+async def quiet() -> None:
+    """Nothing happens any more, and no conversation's pace holds anything back."""
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, MockClock)
+    for _ in range(3):
+        await wait_all_tasks_blocked()
+        clock.jump(ChatLimits().pace)
+    await wait_all_tasks_blocked()
+
+
 async def play(script: list[tuple[str, int, bool]]) -> None:
     async with open_stage() as (engine, cable):
         sender = Sender(engine)
@@ -106,7 +117,7 @@ async def play(script: list[tuple[str, int, bool]]) -> None:
             await perform(step, conversation, private, sender, followers)
         for follower in followers.values():
             follower.resume()
-        await wait_all_tasks_blocked()
+        await quiet()
         for token, follower in followers.items():
             follower.look()
             assert follower.seen == sender.expected(token)

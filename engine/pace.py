@@ -1,0 +1,49 @@
+"""How soon a key may have its next turn. In: desks whose mail is to gather. Out: the same, when their time has come.
+
+A busy conversation gets a message every millisecond. Each alone would be a turn, a commit, and a write to every socket
+of it; those of five milliseconds together are one of each, and nobody in a conversation sees the difference. So an
+actor may name a pace, and is not woken for new mail before that much time has gone by since its last turn began. Mail
+that comes after a longer silence has its turn at once: so do network cards moderate their interrupts.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import Protocol
+
+import trio
+
+
+class Held(Protocol):
+    """A desk whose mail gathers."""
+
+    def has_gathered(self) -> None: ...
+
+
+class Pace:
+    """Desks by the instant, on trio's clock, at which they may have their next turn."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Held]] = []
+        self._ticket = itertools.count()  # those of one instant go on in the order in which they came
+        self._filled = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def hold(self, desk: Held, until: float) -> None:
+        """Call its `has_gathered` then; later where another, of a longer pace, was held before."""
+        heapq.heappush(self._heap, (until, next(self._ticket), desk))
+        self._filled.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._filled.wait()
+            self._filled = trio.Event()
+            while self._heap:
+                await trio.sleep_until(self._heap[0][0])
+                now = trio.current_time()
+                while self._heap and self._heap[0][0] <= now:
+                    heapq.heappop(self._heap)[2].has_gathered()

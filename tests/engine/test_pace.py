@@ -1,0 +1,140 @@
+"""Mail that gathers: a busy key takes a turn every so often, a quiet one at once."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+from trio.testing import MockClock
+
+from tertulia.engine.directory import Directory
+from tertulia.engine.errors import DeadlineExceeded
+
+from .ledgers import Disk, Ledger, commit_all, ledgers
+from .scripted import Recorder
+
+PACE = 0.005
+
+
+class Paced(Ledger):
+    """Takes a turn at most every 5 ms."""
+
+    pace = PACE
+
+
+@asynccontextmanager
+async def paced(disk: Disk, **limits: Any) -> AsyncGenerator[Directory, None]:
+    limits.setdefault("turns_in_flight", 1)
+    async with ledgers(disk, **limits) as directory:
+        directory.factories[Paced] = lambda context: Paced(context, disk)
+        yield directory
+        await commit_all(disk)
+
+
+async def send(directory: Directory, *messages: Any, key: str = "k", timeout: float = 60) -> list[Recorder]:
+    """And see how far they get at once: before any time has passed."""
+    callers = [Recorder() for _ in messages]
+    for message, caller in zip(messages, callers, strict=True):
+        directory.call((Paced, key), message, caller, timeout=timeout)
+    for _ in range(20):
+        await trio.lowlevel.checkpoint()
+    return callers
+
+
+async def test_who_speaks_after_a_silence_is_heard_at_once(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        await send(directory, 1)
+        assert disk.under_way == [[1]]
+        disk.commit()
+        await trio.sleep(PACE)
+        await send(directory, 2)
+        assert disk.under_way == [[2]]
+
+
+async def test_what_comes_within_the_pace_is_one_turn_when_it_is_over(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        began = trio.current_time()
+        await send(directory, 1)
+        disk.commit()
+        for message in (2, 3, 4):
+            await send(directory, message)
+        assert disk.under_way == []
+        await trio.sleep_until(began + PACE)
+        await send(directory)
+        assert disk.under_way == [[2, 3, 4]]
+
+
+async def test_the_pace_goes_on_while_a_commit_is_under_way(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        await send(directory, 1)
+        await send(directory, 2)
+        await trio.sleep(2 * PACE)
+        assert disk.under_way == [[1]]
+        disk.commit()
+        await send(directory)
+        assert disk.under_way == [[2]]
+
+
+async def test_what_a_commit_outlives_waits_for_the_rest_of_the_pace(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        await send(directory, 1)
+        await send(directory, 2)
+        disk.commit()
+        await send(directory)
+        assert disk.under_way == []
+        await trio.sleep(PACE)
+        await send(directory)
+        assert disk.under_way == [[2]]
+
+
+async def test_each_key_has_a_pace_of_its_own(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        await send(directory, 1)
+        disk.commit()
+        await send(directory, 2)
+        await send(directory, 3, key="other")
+        assert disk.under_way == [[3]]
+
+
+async def test_mail_that_was_put_off_by_its_turn_does_not_gather(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk, min_backoff=0.001, jitter=0) as directory:
+        await send(directory, 1, 2)
+        disk.reject()  # its state was stale: it runs again, one by one
+        await trio.sleep(0.0015)
+        assert disk.under_way == [[1]]
+        disk.commit()
+        await send(directory)
+        assert disk.under_way == [[2]]
+
+
+async def test_mail_that_expires_while_it_gathers_is_refused_and_leaves_no_turn(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        await send(directory, 1)
+        disk.commit()
+        (late,) = await send(directory, 2, timeout=0)
+        await trio.sleep(1)
+        assert isinstance(late.answer, DeadlineExceeded)
+        assert disk.under_way == []
+        await send(directory, 3)
+        assert disk.under_way == [[3]]
+
+
+async def test_draining_does_not_wait_for_the_pace(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        await send(directory, 1)
+        disk.commit()
+        (last,) = await send(directory, 2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(directory.drain)
+            await send(directory)
+            assert disk.under_way == [[2]]
+            disk.commit()
+        assert last.answer == 2
