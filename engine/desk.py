@@ -16,7 +16,7 @@ from .actor import Actor, Context
 from .config import EngineConfig
 from .errors import DeadlineExceeded, StaleWrite, TurnTooLong
 from .mailbox import NEVER, Alarm, Envelope, Lane, Mailbox
-from .pace import Pace
+from .pace import ENOUGH, Pace
 from .ref import Address, PostOffice
 from .supervisor import Supervisor
 from .turnstile import Turnstile
@@ -51,8 +51,8 @@ class Desk:
     """The mail of one key, in all the states that it passes through until it is answered."""
 
     __slots__ = (
-        "_again", "_busy_since", "_came_up", "_crashed", "_failure", "_held", "_left", "_scope", "_seconds_per_message",
-        "_sleeper", "_supervisor", "_turn", "actor", "address", "admitted", "deferred", "directory", "idle",
+        "_again", "_busy_since", "_came_up", "_crashed", "_failure", "_left", "_scope", "_seconds_per_message",
+        "_sleeper", "_supervisor", "_turn", "actor", "address", "admitted", "deferred", "directory", "held", "idle",
         "incarnation", "mailbox", "next_turn", "retiring", "weight",
     )  # fmt: skip
 
@@ -64,6 +64,7 @@ class Desk:
         self.deferred: list[list[Envelope]] = []  # answered after their turns, the oldest first
         self.incarnation = 0  # how many have ended
         self.retiring = False
+        self.held = False  # asleep, while its mail gathers
         self.idle = False  # asleep, with nothing to do
         self.next_turn = 0.0  # new mail gathers until this instant
         self.admitted = self.weight = 0  # the turnstile's account
@@ -72,7 +73,6 @@ class Desk:
         self._came_up = False  # whether the incarnation got through its activation
         self._crashed: list[Envelope] = []  # the batch of the turn that crashed
         self._failure: Exception | None = None  # why the incarnation has to end
-        self._held = False  # asleep, while its mail gathers
         self._left: list[Envelope] | None = None  # the part of the batch for which the turn had no time
         self._scope: trio.CancelScope | None = None  # around what the actor does now
         self._seconds_per_message = 0.0  # smoothed: what `retry_after` is made of
@@ -201,26 +201,30 @@ class Desk:
         """There is something to do."""
         task, self._sleeper = self._sleeper, None
         if task is not None:
-            self._held = False
+            self.held = False
             self.directory.turnstile.forget(self)
             self._unpark()
             trio.lowlevel.reschedule(task)
 
     def has_gathered(self) -> None:
         """The pace allows the next turn. It may have had one, or lost its mail."""
-        if self._held:
-            self._held = False
+        if self.held:
+            self.held = False
             self._line_up()
 
     def _next_turn(self) -> None:
-        if self._sleeper is None or self._held:
+        if self._sleeper is None or self.held:
             return
-        if self.next_turn and self.directory.now() < self.next_turn and not self.mailbox.left:
-            self._held = True
+        if self.next_turn and self._is_early():
+            self.held = True
             self._unpark()
             self.directory.pace.hold(self, self.next_turn)
         else:
             self._line_up()
+
+    def _is_early(self) -> bool:
+        mailbox = self.mailbox
+        return mailbox.size < ENOUGH and not mailbox.left and self.directory.now() < self.next_turn
 
     def _line_up(self) -> None:
         if self.directory.turnstile.admits(self):

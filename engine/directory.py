@@ -31,7 +31,7 @@ from .config import EngineConfig
 from .desk import Desk
 from .errors import ActorFailed, Draining, Escalated, Overloaded
 from .mailbox import NEVER, Alarm, Caller, Envelope, Lane
-from .pace import Pace
+from .pace import ENOUGH, Pace
 from .ref import Address, Ref, address_name
 from .routing import Router
 from .timers import Timers
@@ -158,6 +158,8 @@ class Directory:
             self.dropped += 1
         if cell.idle:  # otherwise it has what to do, or waits for something else than mail
             cell.has_mail()
+        elif cell.held and cell.mailbox.size >= ENOUGH:
+            cell.has_gathered()
 
     def _open_cell(self, address: Address) -> Cell:
         if self._nursery is None:

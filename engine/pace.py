@@ -3,7 +3,8 @@
 A busy conversation gets a message every millisecond. Each alone would be a turn, a commit, and a write to every socket
 of it; those of five milliseconds together are one of each, and nobody in a conversation sees the difference. So an
 actor may name a pace, and is not woken for new mail before that much time has gone by since its last turn began. Mail
-that comes after a longer silence has its turn at once: so do network cards moderate their interrupts.
+that comes after a longer silence has its turn at once, and so has what is `ENOUGH`: so do network cards moderate their
+interrupts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import itertools
 from typing import Protocol
 
 import trio
+
+#: Messages that wait no longer for company: more of them together are hardly cheaper, and who sends as many and waits
+#: for their answers is not slowed down.
+ENOUGH = 8
 
 
 class Held(Protocol):

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from tertulia.engine.directory import Directory
 from tertulia.engine.errors import DeadlineExceeded
+from tertulia.engine.pace import ENOUGH
 
 from .ledgers import Disk, Ledger, commit_all, ledgers
 from .scripted import Recorder
@@ -89,6 +90,27 @@ async def test_what_a_commit_outlives_waits_for_the_rest_of_the_pace(autojump_cl
         await trio.sleep(PACE)
         await send(directory)
         assert disk.under_way == [[2]]
+
+
+async def test_enough_messages_wait_for_no_more(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        await send(directory, 0)
+        disk.commit()
+        await send(directory, *range(1, ENOUGH))
+        assert disk.under_way == []
+        await send(directory, ENOUGH)
+        assert disk.under_way == [list(range(1, ENOUGH + 1))]
+
+
+async def test_enough_messages_that_came_during_a_commit_are_the_next_turn_at_once(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        await send(directory, 0)
+        await send(directory, *range(1, ENOUGH + 1))
+        disk.commit()
+        await send(directory)
+        assert disk.under_way == [list(range(1, ENOUGH + 1))]
 
 
 async def test_each_key_has_a_pace_of_its_own(autojump_clock: MockClock) -> None:
