@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,10 +10,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tertulia.engine.actor import Actor, Context
-from tertulia.engine.directory import Directory, open_directory
+from tertulia.engine.directory import Address, Directory, open_directory
 from tertulia.engine.mailbox import Envelope
 
-from .scripted import config
+from .scripted import Recorder, config
 
 
 class Disk:
@@ -95,3 +95,18 @@ async def commit_all(disk: Disk) -> None:
         if not disk.waiting:
             return
         disk.commit()
+
+
+async def post(directory: Directory, address: Address, messages: Sequence[Any], timeout: float) -> list[Recorder]:
+    """Send these together, and see how far they get before any time has passed."""
+    callers = [Recorder() for _ in messages]
+    for message, caller in zip(messages, callers, strict=True):
+        directory.call(address, message, caller, timeout=timeout)
+    await settled()
+    return callers
+
+
+async def settled() -> None:
+    """Everybody who can run has run, also where somebody always can."""
+    for _ in range(50):
+        await trio.lowlevel.checkpoint()

@@ -11,7 +11,7 @@ from tertulia.engine.directory import Directory
 from tertulia.engine.errors import DeadlineExceeded
 from tertulia.engine.pace import ENOUGH
 
-from .ledgers import Disk, Ledger, commit_all, ledgers
+from .ledgers import Disk, Ledger, commit_all, ledgers, post
 from .scripted import Recorder
 
 PACE = 0.005
@@ -34,12 +34,7 @@ async def paced(disk: Disk, **limits: Any) -> AsyncGenerator[Directory, None]:
 
 async def send(directory: Directory, *messages: Any, key: str = "k", timeout: float = 60) -> list[Recorder]:
     """And see how far they get at once: before any time has passed."""
-    callers = [Recorder() for _ in messages]
-    for message, caller in zip(messages, callers, strict=True):
-        directory.call((Paced, key), message, caller, timeout=timeout)
-    for _ in range(20):
-        await trio.lowlevel.checkpoint()
-    return callers
+    return await post(directory, (Paced, key), messages, timeout)
 
 
 async def test_who_speaks_after_a_silence_is_heard_at_once(autojump_clock: MockClock) -> None:

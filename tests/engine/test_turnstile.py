@@ -12,7 +12,7 @@ from tertulia.engine.actor import Actor
 from tertulia.engine.directory import Directory, Factory, open_directory
 from tertulia.engine.errors import DeadlineExceeded
 
-from .ledgers import Disk, Ledger, commit_all, ledgers
+from .ledgers import Disk, Ledger, commit_all, ledgers, post, settled
 from .scripted import Recorder, Script, Scripted, config
 
 
@@ -33,18 +33,8 @@ async def _never_idle() -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def settled() -> None:
-    """Everybody who can run has run. (Nobody is ever idle here.)"""
-    for _ in range(50):
-        await trio.lowlevel.checkpoint()
-
-
 async def send(directory: Directory, key: str, *messages: Any, timeout: float = 60) -> list[Recorder]:
-    callers = [Recorder() for _ in messages]
-    for message, caller in zip(messages, callers, strict=True):
-        directory.call((Ledger, key), message, caller, timeout=timeout)
-    await settled()
-    return callers
+    return await post(directory, (Ledger, key), messages, timeout)
 
 
 async def test_no_turn_begins_while_the_limit_of_messages_is_under_way(autojump_clock: MockClock) -> None:
