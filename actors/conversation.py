@@ -1,8 +1,8 @@
 """A conversation as an actor. In: batches from its mailbox. Next hop: `storage/group_commit`, then `engine/hub`.
 
 A turn runs its commands one after the other on the state in memory, each with its policy check, and submits what they
-decided as one unit of work. It does not wait for the commit: what comes meanwhile is the next turn's, which goes on from
-the new state. Answers and broadcasts leave after the commit, in the order of `seq`.
+decided as one unit of work. It does not wait for the commit: what comes meanwhile is the next turn's, which goes on
+from the new state. Answers and broadcasts leave after the commit, in the order of `seq`.
 
 A job gets a turn of its own (`jobs/performing`): the actor waits for it, and then runs its commands as one unit.
 
