@@ -43,13 +43,13 @@ _msgpack = msgspec.msgpack.Encoder().encode
 _from_json = msgspec.json.Decoder().decode
 
 
-class Sender(msgspec.Struct, frozen=True):
+class Sender(msgspec.Struct, frozen=True, gc=False):
     type: str
     id: int | None
     name: str | None
 
 
-class MessageData(msgspec.Struct, frozen=True):
+class MessageData(msgspec.Struct, frozen=True, gc=False):
     """A message on the wire. `seq` is its identity within the conversation."""
 
     conversation_id: int
@@ -89,19 +89,18 @@ def message_data(row: MessageRow) -> MessageData:
     )
 
 
-class Event:
-    """One thing that happened. `seq` is None where it is ephemeral."""
+class Event(msgspec.Struct, eq=False, gc=False):
+    """One thing that happened. `seq` is None where it is ephemeral. Not for the collector: it refers to nothing that
+    could refer to it.
+    """
 
-    __slots__ = ("_encoded", "at", "data", "private", "seq", "stream", "type")
-
-    def __init__(self, type: str, stream: str, seq: int | None, at: int, data: Any, *, private: bool = False) -> None:
-        self.type = type
-        self.stream = stream
-        self.seq = seq
-        self.at = at
-        self.data = data
-        self.private = private
-        self._encoded: dict[tuple[str, str], bytes] | None = None
+    type: str
+    stream: str
+    seq: int | None
+    at: int  # milliseconds
+    data: Any
+    private: bool = False
+    _encoded: dict[tuple[str, str], bytes] | None = None
 
     def encoded(self, encoding: Encoding, audience: Audience) -> bytes:
         """`{"type": ..., "data": ...}` as this audience sees it, made at the first call."""

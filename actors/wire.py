@@ -18,7 +18,7 @@ temporary.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeAlias, get_type_hints
 
@@ -182,17 +182,26 @@ def _command_reader(kind: str, by: str) -> Reader:
     if command is None or (by != NOBODY if command is RunJob else principal is None):
         raise ValueError(f"There is no command {kind} by {by}.")  # not cached: names from elsewhere take no memory
     hints = {**get_type_hints(command), "by": principal}
-    shape = msgspec.defstruct(kind, [_field(item, hints[item.name]) for item in dataclasses.fields(command)])
+    shape = msgspec.defstruct(kind, _fields_of(command, hints))
     read = msgpack.Decoder(shape).decode
     return lambda raw: command(*msgspec.structs.astuple(read(raw)))
 
 
-def _field(item: dataclasses.Field[Any], hint: Any) -> tuple[str, Any] | tuple[str, Any, Any]:
-    if item.default is not dataclasses.MISSING:
-        return item.name, hint, item.default
-    if item.default_factory is not dataclasses.MISSING:
-        return item.name, hint, msgspec.field(default_factory=item.default_factory)
-    return item.name, hint
+def _fields_of(command: Any, hints: Mapping[str, Any]) -> list[tuple[str, Any] | tuple[str, Any, Any]]:
+    if issubclass(command, msgspec.Struct):
+        items: Iterable[Any] = msgspec.structs.fields(command)
+        missing: object = msgspec.NODEFAULT
+    else:
+        items, missing = dataclasses.fields(command), dataclasses.MISSING
+    return [_field(item.name, hints[item.name], item.default, item.default_factory, missing) for item in items]
+
+
+def _field(name: str, hint: Any, default: Any, factory: Any, missing: object) -> tuple[str, Any] | tuple[str, Any, Any]:
+    if default is not missing:
+        return name, hint, default
+    if factory is not missing:
+        return name, hint, msgspec.field(default_factory=factory)
+    return name, hint
 
 
 # Answers

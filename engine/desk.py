@@ -154,7 +154,7 @@ class Desk:
         self.wake()
 
     def after(self, seconds: float, message: Any, lane: Lane) -> None:
-        self.directory.schedule(seconds, self, Alarm(message, self.incarnation), lane)
+        self.directory.schedule(seconds, self, Alarm(message, NEVER, incarnation=self.incarnation), lane)
 
     def leave(self, envelopes: list[Envelope]) -> None:
         self._left = envelopes

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, Protocol
 
+import msgspec
+
 from .config import MailboxLimits
 from .errors import DeadlineExceeded, Overloaded
 
@@ -36,25 +38,26 @@ class Caller(Protocol):
     def refuse(self, error: Exception) -> None: ...
 
 
-class Envelope:
+class Envelope(msgspec.Struct, eq=False, gc=False):
     """One message on its way to an actor.
 
     `deadline` is an instant of trio's clock: work that is expired, abandoned or answered (deadline 0) never starts, and
     a reply that comes too late is dropped, as with the process aliases of Erlang (EEP-53). `chain` holds the addresses
     of the actors that wait for the answer, to find deadlocks.
+
+    Not for the collector: thousands are under way at once, and it would look at each again and again. An answer lets go
+    of the caller, which is the one way in which an envelope can refer to itself.
     """
 
-    __slots__ = ("attempts", "caller", "chain", "deadline", "message", "reruns")
+    message: Any
+    deadline: float
+    caller: Caller | None = None
+    chain: tuple[object, ...] = ()
+    attempts: int = 0  # how often it crashed its actor, alone
+    reruns: int = 0  # how often its result could not be committed because the state was stale
 
-    def __init__(
-        self, message: Any, deadline: float, caller: Caller | None = None, chain: tuple[object, ...] = ()
-    ) -> None:
-        self.message = message
-        self.deadline = deadline
-        self.caller = caller
-        self.chain = chain
-        self.attempts = 0  # how often it crashed its actor, alone
-        self.reruns = 0  # how often its result could not be committed because the state was stale
+    def __repr__(self) -> str:
+        return f"<envelope with a {type(self.message).__name__}>"  # what people wrote is not for logs
 
     def resolve(self, value: Any) -> None:
         """Answer. Whoever has been answered already, or has gone away, gets nothing."""
@@ -81,11 +84,7 @@ class Envelope:
 class Alarm(Envelope):
     """What an incarnation mails to itself by `Context.after`. Nobody else sent it, and nobody else may get it."""
 
-    __slots__ = ("incarnation",)
-
-    def __init__(self, message: Any, incarnation: int) -> None:
-        super().__init__(message, NEVER)
-        self.incarnation = incarnation
+    incarnation: int = 0
 
 
 class Mailbox:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ...engine.errors import Conflict
 from ...storage.records import MessageRow
@@ -18,8 +18,7 @@ from .refusing import check_content, refuse
 from .waiting import start_waiting, stop_waiting
 
 
-@dataclass(frozen=True, slots=True)
-class SendMessage:
+class SendMessage(msgspec.Struct, frozen=True, gc=False):
     """`client_id` makes it safe to repeat: the same sender gets the first result again, and nothing is stored twice."""
 
     by: Principal
@@ -30,8 +29,7 @@ class SendMessage:
     content_attributes: str | None = None  # JSON
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """The stored message; `repeated` where an earlier request stored it."""
 
     message: MessageRow

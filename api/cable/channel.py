@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import msgspec
+
 from ...actors.access import AccountAccess
 from ...actors.commands.send_message import Sent
 from ...actors.events import message_event
-from ...engine.mailbox import Caller
 from .ports import Subscriber
 from .protocol import EventFormat, HistoryRequest
 
@@ -43,16 +44,13 @@ class Channel(Protocol):
         """Get nothing any more; closing twice is harmless."""
 
 
-class ChannelCall(Caller):
+class ChannelCall(msgspec.Struct, eq=False, gc=False):
     """The sender of a command, until its answer. Success is told by the event itself; the first result of a repeated
     command is sent to its sender alone."""
 
-    __slots__ = ("_client_id", "_format", "_session")
-
-    def __init__(self, session: Subscriber, format: EventFormat, client_id: str | None) -> None:
-        self._session = session
-        self._format = format
-        self._client_id = client_id
+    _session: Subscriber
+    _format: EventFormat
+    _client_id: str | None
 
     def resolve(self, value: Any) -> None:
         if isinstance(value, Sent) and value.repeated:

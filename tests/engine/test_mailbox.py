@@ -145,8 +145,8 @@ def test_the_soonest_deadline_tells_the_sweep_when_there_is_something_to_do() ->
 
 def test_alarms_end_with_their_incarnation() -> None:
     mailbox = filled(commands=1)
-    mailbox.offer(Alarm("tick", 0), Lane.BROADCASTS)
-    mailbox.put_back([Alarm("tock", 0)])
+    mailbox.offer(Alarm("tick", NEVER), Lane.BROADCASTS)
+    mailbox.put_back([Alarm("tock", NEVER)])
     assert mailbox.silence_alarms() == 2
     assert messages(list(mailbox)) == [(Lane.COMMANDS, 0)]
 

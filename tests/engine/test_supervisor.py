@@ -126,7 +126,7 @@ def test_a_suspect_that_went_away_leaves_the_crash_unjudged() -> None:
 
 def test_a_crash_by_the_actor_s_own_timer_counts_at_once() -> None:
     supervisor = Supervisor(Supervision(max_restarts=0))
-    assert supervisor.blame(CRASH, [Alarm("tick", 0)], 0) is None
+    assert supervisor.blame(CRASH, [Alarm("tick", NEVER)], 0) is None
     assert supervisor.crashed(CRASH, 0)
 
 
