@@ -223,7 +223,8 @@ class ConversationActor(Actor[ConversationKey]):
         """
         state = self.state
         sends = [message for message in messages if isinstance(message, SendMessage)]
-        unknown = {send.client_id for send in sends if send.client_id is not None} - state.sent.keys()
+        named = {send.client_id for send in sends if send.client_id is not None}
+        unknown = {client_id for client_id in named if client_id not in state.sent}
         found = await self._world.reads.sent(state.account_id, state.id, unknown) if unknown else ()
         for row in found:
             state.remember(row, self._world.limits.remembered_client_ids)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from ..storage.contracts import ConversationRecords
@@ -12,6 +11,7 @@ from ..storage.records import Conversation, MessageRow
 from .access import AccountAccess
 from .entities import Principal
 from .flood import TokenBucket
+from .remembered import Remembered
 
 
 @dataclass(slots=True)
@@ -59,8 +59,7 @@ class ConversationState:
         self.cursors: dict[tuple[str, int], int] = {
             (cursor.reader_type, cursor.reader_id): cursor.seq for cursor in records.cursors
         }
-        #: The latest messages by client id. What is not here may still be in the store, whose unique key decides.
-        self.sent: dict[str, MessageRow] = {}
+        self.sent = Remembered()
         self.buckets: dict[str, TokenBucket] = {}  # by type of sender and what it does
         self.typing: dict[tuple[str, int | None], Typist] = {}
         self.typing_timers: set[tuple[str, int | None]] = set()  # one each, however often somebody begins and stops
@@ -68,17 +67,14 @@ class ConversationState:
     def copy(self) -> ConversationState:
         """What is as it is now, whatever commands do to this one. (They may go on using up what a sender may send.)"""
         other = copy(self)
-        other.sent, other.cursors = dict(self.sent), dict(self.cursors)
+        other.sent, other.cursors = self.sent.copy(), dict(self.cursors)
         other.typing, other.typing_timers = dict(self.typing), set(self.typing_timers)
         return other
 
     def remember(self, row: MessageRow, bound: int) -> None:
         """Keep a message for senders that repeat it."""
         if row.client_id is not None:
-            self.sent[row.client_id] = row
-            if len(self.sent) > bound:
-                # Several at once: a dictionary looks for its first entry among all that were removed before it.
-                self.sent = dict(islice(self.sent.items(), 1 + bound // 8, None))
+            self.sent.add(row.client_id, row, bound)
 
     def record(self) -> Conversation:
         """The conversation's row as it is after what has been decided."""

@@ -206,8 +206,8 @@ class Draft:
             )
         if row.deleted_at is not None:
             self._erase_updates(row.seq)
-        if row.client_id in self.state.sent:
-            self.state.sent[row.client_id] = row
+        if row.client_id is not None:
+            self.state.sent.replace(row.client_id, row)
 
     def _erase_updates(self, message_seq: int) -> None:
         """The store erases what earlier turns wrote about a message; this turn's own events are not there yet."""
@@ -215,7 +215,7 @@ class Draft:
             if row.message_seq == message_seq and row.type == MESSAGE_UPDATED:
                 old: dict[str, Any] = msgspec.json.decode(row.data)
                 data = {**old, "content": None, "content_attributes": NO_ATTRIBUTES}
-                erased = self.events[index] = row._replace(data=_encode(data).decode())
+                erased = self.events[index] = msgspec.structs.replace(row, data=_encode(data).decode())
                 self.published = [logged_event(erased) if event.seq == row.seq else event for event in self.published]
 
     def erase(self) -> None:

@@ -242,28 +242,6 @@ def _plain(kind: Any) -> Reader:
     return msgpack.Decoder(kind).decode
 
 
-def _row_shape() -> type[msgspec.Struct]:
-    """A row as msgspec reads it: an array that may have grown at its end. A plain NamedTuple may not."""
-    hints, defaults = get_type_hints(MessageRow), MessageRow._field_defaults
-    fields = [(name, hints[name], defaults[name]) if name in defaults else (name, hints[name]) for name in hints]
-    return msgspec.defstruct("MessageRow", fields, array_like=True)
-
-
-def _row_reader() -> Reader:
-    read = msgpack.Decoder(_row_shape()).decode
-    return lambda raw: MessageRow._make(msgspec.structs.astuple(read(raw)))
-
-
-def _sent_reader() -> Reader:
-    read = msgpack.Decoder(msgspec.defstruct("Sent", [("message", _row_shape()), ("repeated", bool, False)])).decode
-
-    def sent(raw: msgspec.Raw) -> Sent:
-        message, repeated = msgspec.structs.astuple(read(raw))
-        return Sent(MessageRow._make(msgspec.structs.astuple(message)), repeated)
-
-    return sent
-
-
 _RECORDS: tuple[type[Record], ...] = (Account, AccountUser, Contact, Conversation, Inbox, Webhook, WebhookDelivery)
 _PAIR = "AccountUser+User"
 
@@ -272,9 +250,9 @@ ANSWERS: Mapping[str, Reader] = {
     "NoneType": _plain(None),
     "int": _plain(int),
     "list": _plain(list[int]),
-    "MessageRow": _row_reader(),
+    "MessageRow": _plain(MessageRow),
     "Ran": _plain(Ran),
-    "Sent": _sent_reader(),
+    "Sent": _plain(Sent),
     **{record.__name__: _plain(record) for record in _RECORDS},
     _PAIR: _plain(tuple[AccountUser, User]),
 }

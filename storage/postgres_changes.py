@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import msgspec
+from msgspec.structs import astuple
 
 from ..engine.errors import StaleWrite
 from .postgres_moves import Logs, Move, move_statement
 from .postgres_steps import Steps, insert_rows
-from .records import Account, AccountEventRow, Conversation, EventRow, MessageRow, Record
+from .records import Account, AccountEventRow, Conversation, EventRow, MessageRow, Record, Row
 from .writes import AmendMessage, Delete, EraseLog, Insert, Unit, Update, Upsert
 
 Numbered: TypeAlias = tuple[int, Unit]
@@ -116,9 +117,9 @@ async def _change_records(connection: asyncpg.Connection, units: Iterable[Unit])
     return amendments
 
 
-async def _insert_rows(connection: asyncpg.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+async def _insert_rows(connection: asyncpg.Connection, statement: str, rows: Sequence[Row]) -> None:
     if rows:
-        await connection.execute(statement, *zip(*rows, strict=True))
+        await connection.execute(statement, *zip(*map(astuple, rows), strict=True))
 
 
 async def _amend_log(connection: asyncpg.Connection, amendment: AmendMessage | EraseLog) -> None:
@@ -152,6 +153,6 @@ _ERASE = f"update messages set content = null, content_attributes = null, delete
 _EVENTS_ABOUT = "select seq, data from events where account_id = $1 and conversation_id = $2 and message_seq = $3"
 
 
-_INSERT_MESSAGES = insert_rows("messages", MessageRow, MessageRow._fields)
-_INSERT_EVENTS = insert_rows("events", EventRow, EventRow._fields)
-_INSERT_ACCOUNT_EVENTS = insert_rows("account_events", AccountEventRow, AccountEventRow._fields)
+_INSERT_MESSAGES = insert_rows("messages", MessageRow, MessageRow.__struct_fields__)
+_INSERT_EVENTS = insert_rows("events", EventRow, EventRow.__struct_fields__)
+_INSERT_ACCOUNT_EVENTS = insert_rows("account_events", AccountEventRow, AccountEventRow.__struct_fields__)

@@ -171,7 +171,7 @@ def batch_statement(changes: Changes) -> str:
     """
     first = _BEFORE_MOVES + 1
     messages = first + 4 + changes.arrays
-    events = messages + len(MessageRow._fields)
+    events = messages + len(MessageRow.__struct_fields__)
     return f"""
 with claimed as materialized (
     select writer from commits where writer = $1 and batch < $2 for update
@@ -194,8 +194,8 @@ select exists (select from claimed) as claimed, array(select id from moved) as m
 
 
 def _selected_rows(kind: LogRowType, first: int) -> str:
-    names = ", ".join(kind._fields)
-    arrays = ", ".join(f"${n}::{type_of(kind, name)}[]" for n, name in enumerate(kind._fields, start=first))
+    names = ", ".join(kind.__struct_fields__)
+    arrays = ", ".join(f"${n}::{type_of(kind, name)}[]" for n, name in enumerate(kind.__struct_fields__, start=first))
     return f"({names}) select r.* from unnest({arrays}) as r({names}) where {_OF_A_MOVED_LOG}"
 
 

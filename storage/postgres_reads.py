@@ -39,8 +39,8 @@ R = TypeVar("R", bound=Record)
 
 MAX_NUMBER = 2**63 - 1
 
-_MESSAGE_COLUMNS = ", ".join(MessageRow._fields)
-_ACCOUNT_EVENT_COLUMNS = ", ".join(AccountEventRow._fields)
+_MESSAGE_COLUMNS = ", ".join(MessageRow.__struct_fields__)
+_ACCOUNT_EVENT_COLUMNS = ", ".join(AccountEventRow.__struct_fields__)
 
 
 def _columns(kind: type[Record], table: str = "") -> str:
@@ -237,7 +237,7 @@ async def messages(
         f" limit {where.parameter(limit)}",
         *where.parameters,
     )
-    found = [MessageRow._make(row) for row in rows]
+    found = [MessageRow(*row) for row in rows]
     return found if direction == "asc" else found[::-1]
 
 
@@ -248,7 +248,7 @@ async def message(db: asyncpg.Connection, account_id: int, conversation_id: int,
         seq,
         account_id,
     )
-    return MessageRow._make(row) if row is not None else None
+    return MessageRow(*row) if row is not None else None
 
 
 async def sent(
@@ -261,13 +261,13 @@ async def sent(
         list(set(client_ids)),
         account_id,
     )
-    return [MessageRow._make(row) for row in rows]
+    return [MessageRow(*row) for row in rows]
 
 
 #: What messages and events both begin with, and then the messages' own columns before the events' own.
-_BOTH = MessageRow._fields[:4]
-_MESSAGES_OWN, _EVENTS_OWN = MessageRow._fields[4:], EventRow._fields[4:]
-assert EventRow._fields[:4] == _BOTH
+_BOTH = MessageRow.__struct_fields__[:4]
+_MESSAGES_OWN, _EVENTS_OWN = MessageRow.__struct_fields__[4:], EventRow.__struct_fields__[4:]
+assert EventRow.__struct_fields__[:4] == _BOTH
 
 _LOG_PART = "(select {} from {} where conversation_id = $1 and account_id = $2 and seq > $3 order by seq limit $4)"
 
@@ -282,15 +282,12 @@ def _log_statement() -> str:
 
 
 _LOG = _log_statement()
-_MESSAGE_END = 1 + len(MessageRow._fields)
+_MESSAGE_END = 1 + len(MessageRow.__struct_fields__)
 
 
 async def log(db: asyncpg.Connection, account_id: int, conversation_id: int, after: int, limit: int) -> list[LogRow]:
     rows: Sequence[Any] = await db.fetch(_LOG, conversation_id, account_id, after, limit)
-    return [
-        MessageRow._make(row[1:_MESSAGE_END]) if row[0] else EventRow._make((*row[1:5], *row[_MESSAGE_END:]))
-        for row in rows
-    ]
+    return [MessageRow(*row[1:_MESSAGE_END]) if row[0] else EventRow(*row[1:5], *row[_MESSAGE_END:]) for row in rows]
 
 
 async def last_seqs(db: asyncpg.Connection, account_id: int, conversation_ids: Collection[int]) -> dict[int, int]:
@@ -339,7 +336,7 @@ async def account_log(
         f" limit {where.parameter(limit)}",
         *where.parameters,
     )
-    return [AccountEventRow._make(row) for row in rows]
+    return [AccountEventRow(*row) for row in rows]
 
 
 def _numbers(values: Collection[int]) -> list[int]:

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
+from msgspec.structs import astuple
 
 from ..engine.errors import Conflict, Invalid, OutcomeUnknown, StaleWrite, TertuliaError, Unavailable
 from .postgres_changes import Numbered, lock_logs, write_units
@@ -35,8 +36,8 @@ ATTEMPTS = 4
 
 _REFUSALS: dict[str, type[TertuliaError]] = {kind.__name__: kind for kind in (StaleWrite, Conflict, Invalid)}
 
-_NO_MESSAGES: Sequence[Sequence[Any]] = [()] * len(MessageRow._fields)
-_NO_EVENTS: Sequence[Sequence[Any]] = [()] * len(EventRow._fields)
+_NO_MESSAGES: Sequence[Sequence[Any]] = [()] * len(MessageRow.__struct_fields__)
+_NO_EVENTS: Sequence[Sequence[Any]] = [()] * len(EventRow.__struct_fields__)
 
 _NOTED = "select batch, stale, refused from commits where writer = $1"
 _CLAIM = f"{_NOTED} for update"
@@ -114,8 +115,8 @@ class Writer:
         statement = batch_statement(changes)
         values = (
             *columns_of_moves(moves, changes),
-            *(zip(*messages, strict=True) if messages else _NO_MESSAGES),
-            *(zip(*events, strict=True) if events else _NO_EVENTS),
+            *(zip(*map(astuple, messages), strict=True) if messages else _NO_MESSAGES),
+            *(zip(*map(astuple, events), strict=True) if events else _NO_EVENTS),
         )
         while True:
             try:

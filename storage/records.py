@@ -1,21 +1,24 @@
 """What the store keeps, one record per row.
 
-The two tables of the hot path are tuples in the order of their columns, so that a batch of them is a statement's
-parameters as it is. The others are structs whose fields are their columns. Times are milliseconds since 1970-01-01
-UTC. The words in `status`, `role` and the like are the domain's; the store keeps them and does not know what they
-mean.
+All are structs whose fields are their columns, in their order. Rows of the log are written most: a batch of them goes
+to the database as tuples of parameters. Times are milliseconds since 1970-01-01 UTC. The words in `status`, `role` and
+the like are the domain's; the store keeps them and does not know what they mean.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
 Millis: TypeAlias = int
 
 
-class MessageRow(NamedTuple):
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row of a log. Not for the collector: every actor remembers its latest messages, and they refer to nothing."""
+
+
+class MessageRow(Row, frozen=True, array_like=True, gc=False):
     conversation_id: int
     seq: int
     account_id: int
@@ -34,7 +37,7 @@ class MessageRow(NamedTuple):
     deleted_at: Millis | None = None
 
 
-class EventRow(NamedTuple):
+class EventRow(Row, frozen=True, array_like=True, gc=False):
     conversation_id: int
     seq: int
     account_id: int
@@ -49,7 +52,7 @@ class EventRow(NamedTuple):
     created_at: Millis
 
 
-class AccountEventRow(NamedTuple):
+class AccountEventRow(Row, frozen=True, array_like=True, gc=False):
     account_id: int
     seq: int
     type: str

@@ -38,9 +38,9 @@ from .rows import columns_of, is_numbered, record_from, records_from
 
 R = TypeVar("R", bound=Record)
 
-_MESSAGE_COLUMNS = ", ".join(MessageRow._fields)
-_EVENT_COLUMNS = ", ".join(EventRow._fields)
-_ACCOUNT_EVENT_COLUMNS = ", ".join(AccountEventRow._fields)
+_MESSAGE_COLUMNS = ", ".join(MessageRow.__struct_fields__)
+_EVENT_COLUMNS = ", ".join(EventRow.__struct_fields__)
+_ACCOUNT_EVENT_COLUMNS = ", ".join(AccountEventRow.__struct_fields__)
 
 
 def _columns(kind: type[Record]) -> str:
@@ -314,13 +314,17 @@ def _json(values: Collection[Any]) -> str:
     return msgspec.json.encode(list(values)).decode()
 
 
-_MESSAGE_PRIVATE = MessageRow._fields.index("private")
-_EVENT_PRIVATE = EventRow._fields.index("private")
+_MESSAGE_PRIVATE = MessageRow.__struct_fields__.index("private")
+_EVENT_PRIVATE = EventRow.__struct_fields__.index("private")
 
 
 def _message(row: tuple[Any, ...]) -> MessageRow:
-    return MessageRow._make((*row[:_MESSAGE_PRIVATE], row[_MESSAGE_PRIVATE] != 0, *row[_MESSAGE_PRIVATE + 1 :]))
+    values = list(row)
+    values[_MESSAGE_PRIVATE] = row[_MESSAGE_PRIVATE] != 0
+    return MessageRow(*values)
 
 
 def _event(row: tuple[Any, ...]) -> EventRow:
-    return EventRow._make((*row[:_EVENT_PRIVATE], row[_EVENT_PRIVATE] != 0, *row[_EVENT_PRIVATE + 1 :]))
+    values = list(row)
+    values[_EVENT_PRIVATE] = row[_EVENT_PRIVATE] != 0
+    return EventRow(*values)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from msgspec.structs import astuple
+
 from ..engine.errors import Conflict, Invalid, StaleWrite, Unavailable
 from .records import AccountEventRow, EventRow, MessageRow
 from .rows import to_value
@@ -24,9 +26,9 @@ def _insert(table: str, width: int) -> str:
     return f"insert into {table} values ({','.join('?' * width)})"
 
 
-_INSERT_MESSAGE = _insert("messages", len(MessageRow._fields))
-_INSERT_EVENT = _insert("events", len(EventRow._fields))
-_INSERT_ACCOUNT_EVENT = _insert("account_events", len(AccountEventRow._fields))
+_INSERT_MESSAGE = _insert("messages", len(MessageRow.__struct_fields__))
+_INSERT_EVENT = _insert("events", len(EventRow.__struct_fields__))
+_INSERT_ACCOUNT_EVENT = _insert("account_events", len(AccountEventRow.__struct_fields__))
 
 #: Writes a page and changes nothing: a commit without rows would succeed on a full disk.
 _TOUCH = "update meta set value = value where key = 'epoch'"
@@ -154,11 +156,11 @@ def _insert_rows(
     account_events: Sequence[AccountEventRow],
 ) -> None:
     if messages:
-        database.executemany(_INSERT_MESSAGE, messages)
+        database.executemany(_INSERT_MESSAGE, map(astuple, messages))
     if events:
-        database.executemany(_INSERT_EVENT, events)
+        database.executemany(_INSERT_EVENT, map(astuple, events))
     if account_events:
-        database.executemany(_INSERT_ACCOUNT_EVENT, account_events)
+        database.executemany(_INSERT_ACCOUNT_EVENT, map(astuple, account_events))
 
 
 def _is_units_own_fault(error: Exception) -> bool:

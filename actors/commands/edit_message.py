@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from ...engine.errors import Conflict, NotFound
 from ...storage.records import MessageRow
 from ..conversation_state import ConversationState
@@ -52,7 +54,7 @@ class EditMessageHandler:
         if command.content == row.content:
             return row
         self._brake(state, command.by)
-        row = row._replace(content=command.content, edited_at=draft.now)
+        row = msgspec.structs.replace(row, content=command.content, edited_at=draft.now)
         draft.amend(row)
         draft.add_event(command.by, MESSAGE_UPDATED, _updated(row), private=row.private, message_seq=row.seq)
         return row
@@ -69,7 +71,7 @@ class DeleteMessageHandler:
         if row.deleted_at is not None:
             return row
         self._brake(state, command.by)
-        row = row._replace(content=None, content_attributes=None, deleted_at=draft.now)
+        row = msgspec.structs.replace(row, content=None, content_attributes=None, deleted_at=draft.now)
         draft.amend(row)
         data = {"message_seq": row.seq, "deleted_at": rfc3339(draft.now), "private": row.private}
         draft.add_event(command.by, MESSAGE_DELETED, data, private=row.private, message_seq=row.seq)

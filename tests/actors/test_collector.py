@@ -19,7 +19,7 @@ EVENT = message_event(ROW)
 CALL = ChannelCall(object(), object(), "c1")  # type: ignore[arg-type]
 
 
-EACH = [SEND, Envelope(SEND, NEVER, CALL), CALL, Sent(ROW), EVENT, EVENT.data]
+EACH = [ROW, SEND, Envelope(SEND, NEVER, CALL), CALL, Sent(ROW), EVENT, EVENT.data]
 
 
 @pytest.mark.parametrize("one", EACH, ids=lambda one: type(one).__name__)

@@ -273,7 +273,9 @@ def test_the_bytes_of_an_answer_are_the_same_in_every_version() -> None:
 
 
 def test_a_newer_node_s_row_may_have_grown_at_its_end_and_its_records_anywhere() -> None:
-    packed = msgspec.msgpack.encode(["Sent", {"message": [*ROW, "new"], "repeated": True, "new": 1}])
+    packed = msgspec.msgpack.encode(
+        ["Sent", {"message": [*msgspec.structs.astuple(ROW), "new"], "repeated": True, "new": 1}]
+    )
     assert decode_answer(packed) == Sent(ROW, repeated=True)
     packed = msgspec.msgpack.encode(
         ["AccountUser", {"new": 1, "account_id": 1, "user_id": 2, "role": "agent", "created_at": 3}]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from tertulia.storage.contracts import Reads
 from tertulia.storage.group_commit import Committer
 from tertulia.storage.records import (
@@ -55,12 +57,12 @@ def message(seq: int, content: str | None = "hello", *, conversation_id: int = 1
     row = MessageRow(
         conversation_id, seq, OURS, 1, "incoming", "text", content, None, False, "contact", 1, "Ana", None, T + seq
     )  # fmt: skip
-    return row._replace(**values)
+    return msgspec.structs.replace(row, **values)
 
 
 def event(seq: int, data: str = "{}", *, conversation_id: int = 1, **values: Any) -> EventRow:
     row = EventRow(conversation_id, seq, OURS, 1, "conversation.updated", "user", 1, "Bo", None, False, data, T + seq)
-    return row._replace(**values)
+    return msgspec.structs.replace(row, **values)
 
 
 def account_event(seq: int, *, account_id: int = OURS, created_at: int | None = None) -> AccountEventRow:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tertulia.storage import sqlite_jobs, sqlite_webhooks, sqlite_writer
@@ -60,9 +61,9 @@ def test_the_schema_has_every_record_s_columns_in_any_order_and_the_log_s_in_the
 
     for kind, (table, _) in TABLES.items():
         assert set(columns_of(kind)) == set(columns(table)), table
-    assert columns("messages") == MessageRow._fields
-    assert columns("events") == EventRow._fields
-    assert columns("account_events") == AccountEventRow._fields
+    assert columns("messages") == MessageRow.__struct_fields__
+    assert columns("events") == EventRow.__struct_fields__
+    assert columns("account_events") == AccountEventRow.__struct_fields__
 
 
 def test_every_table_of_the_domain_has_an_account(database: sqlite3.Connection) -> None:
@@ -103,8 +104,8 @@ def test_a_database_of_an_older_schema_keeps_its_rows_and_takes_new_ones(
         row = dict(zip(columns_of(type(record)), values_of(record), strict=True))
         values = [row[name] for name in had]
         database.execute(f"insert into {table} ({','.join(had)}) values ({','.join('?' * len(had))})", values)
-    places = ",".join("?" * len(MessageRow._fields))
-    database.execute(f"insert into messages values ({places})", message(1, "hi"))
+    places = ",".join("?" * len(MessageRow.__struct_fields__))
+    database.execute(f"insert into messages values ({places})", msgspec.structs.astuple(message(1, "hi")))
     assert apply_migrations(database) == len(numbered_files())
     for kind in {type(record) for record in records}:
         assert reads.select(database, kind, "true", ()) == [record for record in records if type(record) is kind]

@@ -143,7 +143,7 @@ async def test_the_schema_has_every_record_s_columns_and_the_log_s_in_their_orde
     for kind, (table, _) in TABLES.items():
         assert set(columns_of(kind)) == set(columns[table]), table
     for row_kind, table in ((MessageRow, "messages"), (EventRow, "events"), (AccountEventRow, "account_events")):
-        assert row_kind._fields == tuple(columns[table])
+        assert row_kind.__struct_fields__ == tuple(columns[table])
 
 
 def test_both_kinds_of_database_have_migrations_with_the_same_numbers() -> None:

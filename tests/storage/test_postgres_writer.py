@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -217,7 +218,7 @@ async def test_a_row_that_cannot_be_written_refuses_only_its_own_unit(
     if "type" in wrong:
         units[20].changes = {"no_such_column": 1}
     else:
-        units[20].messages = [units[20].messages[0]._replace(**wrong)]
+        units[20].messages = [msgspec.structs.replace(units[20].messages[0], **wrong)]
     assert await node.refusals(*units) == {20: kind}
     assert await database.value("select count(*) from messages where client_id = 'new'") == 39
     assert await last_seq(database, 120) == 1
