@@ -35,9 +35,10 @@ class ConversationPolicy(BasePolicy):
 
     def can_write(self, conversation: ConversationFacts) -> bool:
         """Send messages, show typing, mark as read."""
-        if isinstance(self.principal, Visitor):
-            return self.can_show(conversation)
-        return self.is_system or (self.role is not Role.VIEWER and self._sees(conversation))
+        if isinstance(self.principal, Member):
+            role = self.role
+            return role is not Role.VIEWER and self._sees_as(self.principal, role, conversation)
+        return self.can_show(conversation)
 
     def can_read_cursor(self, conversation: ConversationFacts) -> bool:
         """Viewers read, and may say how far."""
@@ -96,10 +97,11 @@ class ConversationPolicy(BasePolicy):
         )
 
     def _sees(self, conversation: ConversationFacts) -> bool:
-        principal, role = self.principal, self.role
+        return isinstance(self.principal, Member) and self._sees_as(self.principal, self.role, conversation)
+
+    def _sees_as(self, member: Member, role: Role | None, conversation: ConversationFacts) -> bool:
         return (
             role is not None
-            and isinstance(principal, Member)
             and conversation.account_id == self.access.account_id
-            and self.access.may_see_inbox(principal.user_id, role, conversation.inbox_id)
+            and self.access.may_see_inbox(member.user_id, role, conversation.inbox_id)
         )
