@@ -83,7 +83,7 @@ async def open_server(
     settings = settings or Settings()
     listener = listen(settings.server.bind, settings.server.backlog, shared=shared_port)
     sockets = settings.sockets
-    reactor = Reactor(sockets.slice, sockets.arrivals_share, sockets.read_chunk)
+    reactor = Reactor(sockets.slice, sockets.arrivals_share, sockets.read_chunk, sockets.gather)
     try:
         async with open_shielded_nursery() as nursery:
             authenticator = Authenticator(engine.world.reads, engine.world.access, engine.world.wall_clock)

@@ -31,7 +31,7 @@ import msgspec
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from ..engine.frames import BINARY, NORMAL_CLOSURE, TEXT, payloads
+from ..engine.frames import NORMAL_CLOSURE, TEXT, payloads
 from ..engine.group import PlainSink
 from ..engine.handshake import UpgradeRequest
 from .auth import Authenticator
@@ -151,12 +151,12 @@ class CableClient:
     def send(self, command: str, identifier: str = "", **more: Any) -> None:
         """Send a command as it is."""
         message = {"command": command, **({"identifier": identifier} if identifier else {}), **more}
-        self.send_raw(msgspec.json.encode(message) if self.protocol.is_text() else msgspec.msgpack.encode(message))
+        self.send_raw(msgspec.json.encode(message) if self.protocol.first == TEXT else msgspec.msgpack.encode(message))
 
     def send_raw(self, payload: bytes, first: int | None = None) -> None:
         """Send any bytes as one message, by default of the kind that the subprotocol wants."""
         if not self.closed:
-            self.session.received(first or (TEXT if self.protocol.is_text() else BINARY), payload)
+            self.session.received(first or self.protocol.first, payload)
 
     async def subscribe(
         self, channel: str, *, history: Mapping[str, Any] | None = None, **parameters: Any
@@ -194,7 +194,7 @@ class CableClient:
     def _on_news(self) -> None:
         arrived, self.transport.arrived = self.transport.arrived, []
         for first, payload in arrived:
-            assert (first == TEXT) is self.protocol.is_text(), "a frame of the wrong kind for its subprotocol"
+            assert first == self.protocol.first, "a frame of the wrong kind for its subprotocol"
             message = msgspec.json.decode(payload) if first == TEXT else msgspec.msgpack.decode(payload)
             if message.get("type") == "ping":
                 self.pings.append(message["message"])

@@ -31,6 +31,7 @@ class Arrivals(Sockets):
         super().__init__()
         self._share = share
         self._clock = clock
+        self._served = False
         self._ready: deque[tuple[selectors.SelectorKey, int]] = deque()
 
     def fileno(self) -> int:
@@ -39,8 +40,14 @@ class Arrivals(Sockets):
     def __len__(self) -> int:
         return len(self._selector.get_map())
 
+    def had_their_share(self) -> bool:
+        """Whether any of them has been told of anything since this was asked."""
+        served, self._served = self._served, False
+        return served
+
     def on_readable(self) -> None:
         """Tell handlers, each of what was ready, until the share is used up."""
+        self._served = True
         clock = self._clock
         end = clock() + self._share
         ready = self._ready

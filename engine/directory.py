@@ -122,7 +122,11 @@ class Directory:
         Raises:
             Overloaded, Draining, ActorFailed: as `Ref.tell`.
         """
-        self.post(address, Envelope(message, self.now() + timeout, caller), lane)
+        envelope = Envelope(message, self.now() + timeout, caller)
+        if self.router is None:
+            self.post_here(address, envelope, lane)
+        else:
+            self.post(address, envelope, lane)
 
     def post(self, address: Address, envelope: Envelope, lane: Lane) -> None:
         """Put an envelope into the mailbox of its key, on whichever node that lives.

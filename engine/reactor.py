@@ -37,9 +37,12 @@ class ReactorStatistics:
 class Reactor(Sockets):
     """The gateway's sockets, and the task that tells their handlers."""
 
-    def __init__(self, slice_size: int = 64, arrivals_share: float = 0.0005, read_chunk: int = 65536) -> None:
+    def __init__(
+        self, slice_size: int = 64, arrivals_share: float = 0.0005, read_chunk: int = 65536, gather: float = 0.0
+    ) -> None:
         super().__init__()
         self._slice = slice_size
+        self._gather = gather  # seconds
         self._received = memoryview(bytearray(read_chunk))
         #: Sockets that are handled for so many seconds in each pass, after which those of the reactor have their turn.
         self.arrivals = Arrivals(arrivals_share)
@@ -89,8 +92,11 @@ class Reactor(Sockets):
     async def _serve(self) -> None:
         descriptor: int = self._selector.fileno()  # `available` has been asked
         select = self._selector.select
+        next_pass = 0.0
         while True:
             await trio.lowlevel.wait_readable(descriptor)
+            if self._gather:
+                next_pass = await self._let_gather(next_pass)
             self._wakeups += 1
             ready = select(0)
             self._events += len(ready)
@@ -105,6 +111,20 @@ class Reactor(Sockets):
                     handler.on_error(error)
                 if number % self._slice == 0:
                     await trio.lowlevel.checkpoint()
+
+    async def _let_gather(self, next_pass: float) -> float:
+        """Wait for company, where the last pass was just now. Returns when the next one is not too early.
+
+        On its own, a message costs a whole round of the scheduler. Newcomers are not held up: theirs is a share of
+        each pass.
+        """
+        if self.arrivals.had_their_share():
+            return 0.0
+        now = trio.current_time()
+        if now < next_pass:
+            await trio.sleep_until(next_pass)
+            now = trio.current_time()
+        return now + self._gather
 
     async def _work_soon(self) -> None:
         while True:

@@ -6,6 +6,7 @@ extended, JSON and msgpack). A client never gets a message type that its subprot
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -71,17 +72,14 @@ class CableProtocol:
         self.name = name
         self.encoding: Encoding = encoding
         self.extended = extended
-        self._first = TEXT if encoding == "json" else BINARY
+        #: The first byte of its frames, both ways.
+        self.first = TEXT if encoding == "json" else BINARY
         self._encode = _json if encoding == "json" else _msgpack
         decoder: Any = msgspec.json.Decoder(Command) if encoding == "json" else msgspec.msgpack.Decoder(Command)
-        self._decode = decoder.decode
+        #: Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError where this is no command.
+        self.decode: Callable[[bytes], Command] = decoder.decode
         outline: Any = msgspec.json.Decoder(Outline) if encoding == "json" else msgspec.msgpack.Decoder(Outline)
         self._outline = outline.decode
-
-    def decode(self, payload: bytes) -> Command:
-        """Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError where this is no command."""
-        command: Command = self._decode(payload)
-        return command
 
     def outline(self, payload: bytes) -> Outline:
         """What can be made out of something that is no command."""
@@ -91,12 +89,9 @@ class CableProtocol:
             return Outline()
         return outline
 
-    def is_text(self) -> bool:
-        return self._first == TEXT
-
     def message(self, content: Any) -> bytes:
         """One whole frame."""
-        return frame(self._encode(content), self._first)
+        return frame(self._encode(content), self.first)
 
     def welcome(self, session_id: str) -> bytes:
         return self.message({"type": "welcome", "sid": session_id} if self.extended else {"type": "welcome"})

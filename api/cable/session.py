@@ -25,7 +25,7 @@ import trio
 from ...actors.access import AccountAccess
 from ...actors.entities import Member
 from ...engine.errors import Malformed, Refusal, TertuliaError
-from ...engine.frames import BINARY, GOING_AWAY, INTERNAL_ERROR, NORMAL_CLOSURE
+from ...engine.frames import GOING_AWAY, INTERNAL_ERROR, NORMAL_CLOSURE
 from ...engine.group import Sink
 from ..auth import Identity
 from .actions import client_id_in
@@ -82,7 +82,7 @@ class Session:
 
     def received(self, first: int, payload: bytes) -> None:
         try:
-            if (first == BINARY) is self.protocol.is_text():
+            if first != self.protocol.first:
                 self._error()
                 return
             try:
@@ -91,7 +91,10 @@ class Session:
                 self._unreadable(payload)
                 return
             if self.state is State.OPEN:
-                self._run(command)
+                if command.command == "message":  # nearly all are
+                    self._perform(command)
+                else:
+                    self._run(command)
             elif self.state is not State.CLOSED:
                 self._wait(command, len(payload))
         except Exception as error:

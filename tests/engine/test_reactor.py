@@ -206,3 +206,46 @@ async def test_closing_the_reactor_closes_the_sockets_that_it_watches() -> None:
     reactor.watch(ours, Handler(ours))
     reactor.close()
     assert theirs.recv(1) == b""
+
+
+async def test_sockets_that_are_ready_all_the_time_are_handled_together(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    reactor = Reactor(gather=0.001)
+    pairs = [socket_pair() for _ in range(3)]
+    handled: list[float] = []
+    for ours, _ in pairs:
+        reactor.watch(ours, Handler(ours, lambda: handled.append(trio.current_time())))
+    nursery.start_soon(reactor.run)
+    began = trio.current_time()
+    pairs[0][1].send(b"x")  # after a silence: at once
+    await settle()
+    assert handled == [began]
+    for _, theirs in pairs:
+        theirs.send(b"x")
+    await trio.sleep(0.0009)
+    assert handled == [began]
+    await trio.sleep(0.0002)
+    assert handled[1:] == [pytest.approx(began + 0.001)] * 3
+    await trio.sleep(1)
+    pairs[0][1].send(b"x")
+    asked = trio.current_time()
+    await settle()
+    assert handled[4:] == [asked]
+    reactor.close()
+
+
+async def test_nobody_waits_for_company_while_newcomers_have_to_be_greeted(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    reactor = Reactor(gather=0.001)
+    handled: list[float] = []
+    ours, theirs = socket_pair()
+    reactor.arrivals.watch(ours, Handler(ours, lambda: handled.append(trio.current_time())))
+    nursery.start_soon(reactor.run)
+    began = trio.current_time()
+    for _ in range(3):
+        theirs.send(b"x")
+        await settle()
+    assert handled == [began] * 3
+    reactor.close()

@@ -88,7 +88,7 @@ def test_since_becomes_milliseconds_that_every_store_can_hold(since: float | boo
 @each_protocol
 def test_of_an_unreadable_command_its_name_and_identifier_are_enough_to_answer_it(protocol: CableProtocol) -> None:
     command = {"command": "subscribe", "identifier": "x", "history": 7}
-    encode = msgspec.json.encode if protocol.is_text() else msgspec.msgpack.encode
+    encode = msgspec.json.encode if protocol.first == TEXT else msgspec.msgpack.encode
     outline = protocol.outline(encode(command))
     assert (outline.command, outline.identifier) == ("subscribe", "x")
     assert protocol.outline(b"\xc1").command == ""
