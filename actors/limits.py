@@ -23,7 +23,7 @@ class ChatLimits:
     # Seconds from one turn of a conversation to the next: what is said meanwhile is one commit, and one write to each
     # socket. Who speaks after a longer silence is heard at once. 0: never wait.
     pace: float = 0.005
-    remembered_client_ids: int = 128  # per conversation, in memory, at most; older ones are looked up in the store
+    remembered_client_ids: int = 128  # per conversation, at most; older ones are looked up in the store
     typing_seconds: float = 30.0  # a typist that says nothing more has stopped
     presence_grace_seconds: float = 10.0  # a reload of the page is not a departure
     history_page: int = 250  # rows of a log read at once: few enough that the longest messages fit into memory

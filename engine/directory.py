@@ -305,6 +305,7 @@ class Directory:
             body.cancel()
         finally:
             self._nursery = None
+            self._timers = Timers()  # alarms that nobody will hear
             self.draining = True
             for cell in list(self.cells.values()):
                 self.forget(cell)

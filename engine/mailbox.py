@@ -46,7 +46,7 @@ class Envelope(msgspec.Struct, eq=False, gc=False):
     of the actors that wait for the answer, to find deadlocks.
 
     Not for the collector: thousands are under way at once, and it would look at each again and again. An answer lets go
-    of the caller, which is the one way in which an envelope can refer to itself.
+    of the caller, which may refer to the envelope; a message must not refer to the engine that it is sent through.
     """
 
     message: Any

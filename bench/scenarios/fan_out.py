@@ -1,8 +1,9 @@
 """Fan-out: one sender, one room, 10 to 9,000 subscribers. What a delivery costs, and how that grows.
 
 Steadily: so many messages that all subscribers together get 50,000 a second, or fewer from who cannot keep up: a
-message that would be the 65th under way is not sent. The generator has time to spare, so that the CPU time of a
-delivery can be compared between peers. At full speed, one after the other as fast as a window of 8 lets them.
+message that would be the 65th under way is not sent (by HTTP: the ninth). The generator has time to spare, so that the
+CPU time of a delivery can be compared between peers. At full speed, one after the other as fast as a window of 8 lets
+them.
 """
 
 from __future__ import annotations

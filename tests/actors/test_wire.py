@@ -88,8 +88,7 @@ def fields_of(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind)
     if dataclasses.is_dataclass(kind):
         return {item.name: hints[item.name] for item in dataclasses.fields(kind)}
-    names: tuple[str, ...] = getattr(kind, "_fields", None) or kind.__struct_fields__
-    return {name: hints[name] for name in names}
+    return {name: hints[name] for name in kind.__struct_fields__}
 
 
 def handler_tables(world: World) -> dict[type, Any]:
