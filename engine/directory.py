@@ -28,6 +28,7 @@ import trio
 from .actor import Actor, Context
 from .cell import Cell
 from .config import EngineConfig
+from .dead_letters import DeadLetter
 from .desk import Desk
 from .errors import ActorFailed, Draining, Escalated, Overloaded
 from .mailbox import NEVER, Alarm, Caller, Envelope, Lane
@@ -43,15 +44,6 @@ A = TypeVar("A")
 Factory: TypeAlias = Callable[[Context[Any]], Actor[Any]]
 
 __all__ = ["Address", "DeadLetter", "Directory", "DirectoryStatistics", "Factory", "Ref", "open_directory"]
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that crashed its actor whenever it ran alone."""
-
-    address: Address
-    envelope: Envelope
-    error: Exception
 
 
 @dataclass(frozen=True, slots=True)

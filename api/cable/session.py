@@ -269,10 +269,7 @@ class Session:
         return False
 
     def _presence(self, command: Command) -> None:
-        """Who is present in a chat is told by events.
-
-        A client that asks this way waits for an answer, so it gets one.
-        """
+        """Who is present in a chat is told by events; a client that asks waits for an answer, so it gets one."""
         if self._require(command) is not None and self.protocol.extended:
             error = {"type": "presence", "identifier": command.identifier, "message": {"type": "error", "total": 0}}
             self.sink.send(self.protocol.message(error))
