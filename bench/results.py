@@ -104,6 +104,7 @@ class Machine:
     memory_gib: float
     kernel: str
     python: str
+    allocator: str
 
 
 @dataclass(frozen=True)

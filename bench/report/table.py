@@ -20,7 +20,7 @@ def table_of(outcome: Outcome) -> str:
     machine = outcome.machine
     lines = [
         f"{machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB; Linux {machine.kernel},"
-        f" Python {machine.python}; {outcome.began}.",
+        f" Python {machine.python}, Tertulia on {machine.allocator}; {outcome.began}.",
     ]
     for scenario in unique(result.scenario for result in outcome.results):
         lines += ["", f"## {scenario}", "", *_table([each for each in outcome.results if each.scenario == scenario])]

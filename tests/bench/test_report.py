@@ -13,7 +13,7 @@ from bench.report.svg import Axis, plot
 from bench.report.table import table_of
 from bench.results import Latency, Machine, Outcome, Result, all_ok, read
 
-MACHINE = Machine("a processor", 2, 24.0, "6.1", "3.11")
+MACHINE = Machine("a processor", 2, 24.0, "6.1", "3.11", "malloc")
 RESULT = Result(
     "fan-out",
     "tertulia",
