@@ -36,10 +36,12 @@ from .records import (
     Webhook,
     WebhookDelivery,
 )
-from .sqlite_connections import Connections, connect
+from .sqlite_connections import Connections, connect, patiently
 from .writes import Unit
 
 READERS = 4
+#: More than these are not written in place: it would keep the event loop for longer than a turn may.
+ROWS_IN_PLACE = 512
 
 
 class SqliteStore:
@@ -60,7 +62,12 @@ class SqliteStore:
         # rolled back, so remembering the one that did not is enough to never write twice.
         if self._answered is not None and units[0] is self._answered[0]:
             return self._answered[1]
-        refused = await self._connections.write(sqlite_writer.commit, units)
+        refused = None
+        if sum([unit.rows for unit in units]) <= ROWS_IN_PLACE:
+            begin, finish = sqlite_writer.begin, sqlite_writer.finish
+            refused = await self._connections.write_in_halves(begin, finish, units)
+        if refused is None:
+            refused = await self._connections.write(sqlite_writer.commit, units)
         self._answered = (units[0], refused)
         return refused
 
@@ -305,8 +312,8 @@ def _connect_all(path: str) -> Connections:
     opened: list[sqlite3.Connection] = []
     make_private(path)  # SQLite gives the files beside it the same permissions
     try:
-        opened.append(connect(path))
-        apply_migrations(opened[0])
+        opened.append(connect(path, patient=False))
+        patiently(apply_migrations, opened[0])
         opened.append(connect(path, read_only=True, patient=False))
         opened.extend(connect(path, read_only=True) for _ in range(READERS))
         return Connections(opened[0], opened[2:], near=opened[1])

@@ -2,13 +2,16 @@
 results.
 
 WAL and `synchronous=FULL`: a commit is on the disk when it returns, and readers never wait behind it, because each
-sees the state that was committed when its read began. All of SQLite's work happens in worker threads; a caller that
-is cancelled waits for its thread, so no connection is ever used by two.
+sees the state that was committed when its read began. What waits for the disk, or may wait for another program,
+happens in worker threads; a caller that is cancelled waits for its thread, so no connection is ever used by two. What
+SQLite does in memory, and soon has done, is done in place: a thread would have to get the interpreter back for each
+statement, and on a busy server takes longer to do that than to run it.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -31,6 +34,9 @@ CACHED_STATEMENTS = 256
 #: How long one attempt to write waits for another program to let go of the file. The writer tries again for longer; in
 #: between, readers that have to know what is durable go on.
 BUSY_MILLISECONDS = 1000
+#: In place, a write that had to wait for so long (a page that was not in memory) was one too many: for a while, all of
+#: it happens in the thread.
+WAITED_TOO_LONG, IN_THREAD_AFTER_THAT = 0.01, 1.0  # seconds
 #: Pages of the write-ahead log (4 KiB each) before it is copied into the database: 16 MiB, so that a busy server does
 #: so a few times a second at most.
 CHECKPOINT_PAGES = 4096
@@ -104,8 +110,23 @@ def _told_plainly() -> Generator[None]:
         raise Invalid("A text in the request is not valid Unicode.") from None
 
 
+def patiently(work: Callable[..., T], connection: sqlite3.Connection, *arguments: object) -> T:
+    """Run the work with a connection that waits for locks meanwhile."""
+    connection.execute(f"pragma busy_timeout = {BUSY_MILLISECONDS}")
+    try:
+        return work(connection, *arguments)
+    finally:
+        connection.execute("pragma busy_timeout = 0")
+
+
 class Connections:
-    """Runs reads on any idle reader and writes on the one writer. `threads=False` runs both in place (memory)."""
+    """Runs reads on any idle reader and writes on the one writer. `threads=False` runs both in place (memory).
+
+    Args:
+        writer: not patient; in the thread it is made so.
+        readers: patient ones, each for one thread at a time.
+        near: not patient; used by the event loop itself, where there is one.
+    """
 
     def __init__(
         self,
@@ -116,11 +137,12 @@ class Connections:
         threads: bool = True,
     ) -> None:
         self._writer = writer
-        self._near = near  # used by the event loop itself
+        self._near = near
         self._idle = list(readers)
         self._readers = trio.CapacityLimiter(len(readers))
         self._writer_thread = WriterThread("tertulia writer")
         self._threads = threads
+        self._not_here_before = 0.0  # on the clock of `time.monotonic`
         self._closed = False
 
     async def read(self, query: Callable[..., T], *arguments: object) -> T:
@@ -171,7 +193,31 @@ class Connections:
         if not self._threads:
             await trio.lowlevel.checkpoint()
             return work(self._writer, *arguments)
-        return await self._writer_thread.run(work, self._writer, *arguments)
+        return await self._writer_thread.run(patiently, work, self._writer, *arguments)
+
+    async def write_in_halves(
+        self, begin: Callable[..., T | None], finish: Callable[[sqlite3.Connection], object], *arguments: object
+    ) -> T | None:
+        """Run `begin(connection, *arguments)` in place, then `finish(connection)` on the writer; returns what began.
+
+        None where nothing was done, and `write` is the way: the writer is busy, `begin` returned None, the last one
+        waited for the disk, or there are no threads.
+
+        Raises:
+            Unavailable: the store is closed.
+        """
+        self._check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._threads or self._writer_thread.busy or time.monotonic() < self._not_here_before:
+            return None
+        waited = time.monotonic() - time.thread_time()
+        begun = begin(self._writer, *arguments)
+        now = time.monotonic()
+        if now - time.thread_time() - waited > WAITED_TOO_LONG:
+            self._not_here_before = now + IN_THREAD_AFTER_THAT
+        if begun is not None:
+            await self._writer_thread.run_now(finish, self._writer)
+        return begun
 
     async def aclose(self) -> None:
         """Wait for what runs, then close. The last connection to close copies the write-ahead log into the database."""

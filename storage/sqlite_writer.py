@@ -1,5 +1,7 @@
 """One batch of units as one SQLite transaction. In: units from `group_commit`. Out: durable rows, or reasons.
 
+`commit` does all of it; `begin` and `finish` are the same in two halves, of which only the second waits for the disk.
+
 The fast way assumes that all is well: fences one by one, then everything of one kind as one statement. A unit whose
 fence fails is left out, which costs the others nothing. Where a row cannot be written, SQLite cannot say whose it
 was: the transaction is rolled back and run again with a savepoint around each unit.
@@ -11,7 +13,8 @@ idle event loop and on a busy one that fights for the GIL.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from msgspec.structs import astuple
 
@@ -56,28 +59,60 @@ def commit(database: sqlite3.Connection, units: Sequence[Unit]) -> dict[int, Exc
     Raises:
         Unavailable: SQLite could not commit; nothing was written.
     """
-    try:
+    with _all_or_nothing(database):
         try:
-            return _commit_together(database, units)
+            refused = _write_together(database, units)
+            database.execute("commit")
+            return refused
         except Exception as error:
             _roll_back(database)
             if not _is_units_own_fault(error):
                 raise
             return _commit_one_by_one(database, units)
-    except sqlite3.Error as error:
-        _roll_back(database)
-        raise Unavailable(f"The database cannot be written: {error}.") from error
+
+
+def begin(database: sqlite3.Connection, units: Sequence[Unit]) -> dict[int, Exception] | None:
+    """The first half of `commit`: the transaction with everything in it, for `finish` to make durable.
+
+    Returns what `commit` would. None: it went wrong, nothing is begun; `commit` meets the same, and knows what to do.
+    """
+    try:
+        with _all_or_nothing(database):
+            return _write_together(database, units)
+    except Exception:
+        return None
+
+
+def finish(database: sqlite3.Connection) -> None:
+    """The second half.
+
+    Raises:
+        Unavailable: SQLite could not commit; nothing was written.
+    """
+    with _all_or_nothing(database):
+        database.execute("commit")
 
 
 def set_epoch(database: sqlite3.Connection, epoch: str) -> None:
     """Raises Unavailable."""
-    try:
+    with _all_or_nothing(database):
         database.execute("update meta set value = ? where key = 'epoch'", (epoch,))
+
+
+@contextmanager
+def _all_or_nothing(database: sqlite3.Connection) -> Generator[None]:
+    """What does not get to its end is rolled back. Raises Unavailable in place of SQLite's errors."""
+    try:
+        try:
+            yield
+        except BaseException:
+            _roll_back(database)
+            raise
     except sqlite3.Error as error:
         raise Unavailable(f"The database cannot be written: {error}.") from error
 
 
-def _commit_together(database: sqlite3.Connection, units: Sequence[Unit]) -> dict[int, Exception]:
+def _write_together(database: sqlite3.Connection, units: Sequence[Unit]) -> dict[int, Exception]:
     refused: dict[int, Exception] = {}
     messages: list[MessageRow] = []
     events: list[EventRow] = []
@@ -103,7 +138,6 @@ def _commit_together(database: sqlite3.Connection, units: Sequence[Unit]) -> dic
         amend_log(database, amendment)
     if database.total_changes == changes:
         database.execute(_TOUCH)
-    database.execute("commit")
     return refused
 
 

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
@@ -31,6 +32,12 @@ class WriterThread:
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._bell: _Bell | None = None
+        self._unanswered = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work that was ordered and whose result nobody has yet."""
+        return self._unanswered > 0
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """Run `work(*arguments)` in the thread. A caller that is cancelled waits for it all the same.
@@ -39,20 +46,27 @@ class WriterThread:
             BaseException: what the work raised.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        return await self.run_now(work, *arguments)
+
+    async def run_now(self, work: Callable[..., T], *arguments: object) -> T:
+        """The same for a caller that has begun something: the work is ordered even where the caller is cancelled."""
         bell = self._bell
         if bell is None:
             bell = self._bell = _Bell()
             # A daemon: an interpreter that ends without `aclose` is not kept alive by a thread that waits for work.
             self._thread = threading.Thread(target=_work_off, args=(self._orders,), name=self._name, daemon=True)
             self._thread.start()
+        # Not in a `finally`: where the wait itself fails, the thread is still at work.
+        self._unanswered += 1
         if bell.awaited:  # by the writer's task; who comes beside it takes the way that is open to many
             task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
-            self._orders.put(
-                (work, arguments, lambda result: token.run_sync_soon(trio.lowlevel.reschedule, task, result))
-            )
-            return cast(T, await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED))
-        self._orders.put((work, arguments, bell.ring))
-        return cast(T, (await bell.rung()).unwrap())
+            self._orders.put((work, arguments, partial(_hand_over, task, token)))
+            result = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        else:
+            self._orders.put((work, arguments, bell.ring))
+            result = await bell.rung()
+        self._unanswered -= 1
+        return cast(T, result.unwrap())
 
     async def aclose(self) -> None:
         """Wait for what was ordered, and let the thread end."""
@@ -62,6 +76,11 @@ class WriterThread:
                 await trio.to_thread.run_sync(self._thread.join)
             self._bell.close()
             self._thread = self._bell = None
+
+
+def _hand_over(task: trio.lowlevel.Task, token: trio.lowlevel.TrioToken, result: outcome.Outcome[Any]) -> None:
+    """From the thread."""
+    token.run_sync_soon(trio.lowlevel.reschedule, task, outcome.Value(result))
 
 
 class _Bell:

@@ -14,7 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tertulia.engine.errors import TertuliaError, Unavailable
-from tertulia.storage import sqlite_writer
+from tertulia.storage import sqlite_connections, sqlite_writer
 from tertulia.storage.contracts import ConversationFilter
 from tertulia.storage.file_lock import DatabaseInUse
 from tertulia.storage.migrations.apply import apply_migrations
@@ -221,10 +221,12 @@ def test_a_unit_without_rows_finds_out_whether_the_file_can_be_written(connectio
         sqlite_writer.commit(connection, [Unit(1)])
 
 
-async def test_a_write_that_sqlite_cannot_do_is_unavailable_and_rolled_back(path: Path) -> None:
-    writer = connect(str(path))
+async def test_a_write_that_sqlite_cannot_do_is_unavailable_and_rolled_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_connections, "BUSY_MILLISECONDS", 1)
+    writer = connect(str(path), patient=False)
     apply_migrations(writer)
-    writer.execute("pragma busy_timeout = 1")
     connections = Connections(writer, [connect(str(path), read_only=True)])
     store = SqliteStore(connections)
     await fill(store)
