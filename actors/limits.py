@@ -21,7 +21,8 @@ class ChatLimits:
     member_rate: float = 0.0  # 0: no limit for members of the account
     member_burst: float = 100.0
     # Seconds from one turn of a conversation to the next: what is said meanwhile is one commit, and one write to each
-    # socket. Who speaks after a longer silence is heard at once. 0: never wait.
+    # socket. Who speaks after a longer silence is heard at once. While more keeps coming, up to three times as long.
+    # 0: never wait.
     pace: float = 0.005
     remembered_client_ids: int = 128  # per conversation, at most; older ones are looked up in the store
     typing_seconds: float = 30.0  # a typist that says nothing more has stopped

@@ -16,7 +16,7 @@ from .actor import Actor, Context
 from .config import EngineConfig
 from .errors import DeadlineExceeded, StaleWrite, TurnTooLong
 from .mailbox import NEVER, Alarm, Envelope, Lane, Mailbox
-from .pace import ENOUGH, Pace
+from .pace import ENOUGH, PATIENCE, Pace
 from .ref import Address, PostOffice
 from .supervisor import Supervisor
 from .turnstile import Turnstile
@@ -51,9 +51,9 @@ class Desk:
     """The mail of one key, in all the states that it passes through until it is answered."""
 
     __slots__ = (
-        "_again", "_busy_since", "_came_up", "_crashed", "_failure", "_left", "_scope", "_seconds_per_message",
-        "_sleeper", "_supervisor", "_turn", "actor", "address", "admitted", "deferred", "directory", "held", "idle",
-        "incarnation", "mailbox", "next_turn", "retiring", "weight",
+        "_again", "_busy_since", "_came_up", "_crashed", "_failure", "_gathered", "_left", "_looks_at", "_scope",
+        "_seconds_per_message", "_sleeper", "_supervisor", "_turn", "actor", "address", "admitted", "deferred",
+        "directory", "held", "idle", "incarnation", "mailbox", "next_turn", "retiring", "weight",
     )  # fmt: skip
 
     def __init__(self, directory: Registry, address: Address) -> None:
@@ -66,7 +66,9 @@ class Desk:
         self.retiring = False
         self.held = False  # asleep, while its mail gathers
         self.idle = False  # asleep, with nothing to do
-        self.next_turn = 0.0  # new mail gathers until this instant
+        self.next_turn = 0.0  # new mail gathers until this instant, at least
+        self._looks_at = 0.0  # when it sees next what has gathered
+        self._gathered = 0  # messages that it saw
         self.admitted = self.weight = 0  # the turnstile's account
         self._again: list[Envelope] = []  # deferred batches whose state was stale, in their order
         self._busy_since = NEVER  # when the actor began what it does now
@@ -206,11 +208,30 @@ class Desk:
             self._unpark()
             trio.lowlevel.reschedule(task)
 
-    def has_gathered(self) -> None:
-        """The pace allows the next turn. It may have had one, or lost its mail."""
-        if self.held:
-            self.held = False
-            self._line_up()
+    def has_enough(self) -> None:
+        """Mail that gathers need not wait for more of it."""
+        self.held = False
+        self._line_up()
+
+    def look(self) -> None:
+        """See what has gathered, unless that was for a turn which it has had; its mail may have expired as well."""
+        now = self.directory.now()
+        if not self.held or now < self._looks_at:
+            return
+        assert self.actor is not None
+        pace = self.actor.pace
+        latest = self.next_turn + (PATIENCE - 1) * pace
+        if now < self.next_turn:
+            self._gather_until(self.next_turn)
+        elif self.mailbox.size > self._gathered and now < latest:
+            self._gather_until(min(now + pace / 2, latest))
+        else:
+            self.has_enough()
+
+    def _gather_until(self, instant: float) -> None:
+        self._gathered = self.mailbox.size
+        self._looks_at = instant
+        self.directory.pace.hold(self, instant)
 
     def _next_turn(self) -> None:
         if self._sleeper is None or self.held:
@@ -218,7 +239,9 @@ class Desk:
         if self.next_turn and self._is_early():
             self.held = True
             self._unpark()
-            self.directory.pace.hold(self, self.next_turn)
+            assert self.actor is not None
+            before = self.next_turn - self.actor.pace / 2
+            self._gather_until(before if self.directory.now() < before else self.next_turn)
         else:
             self._line_up()
 

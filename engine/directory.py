@@ -155,7 +155,7 @@ class Directory:
         if cell.idle:  # otherwise it has what to do, or waits for something else than mail
             cell.has_mail()
         elif cell.held and cell.mailbox.size >= ENOUGH:
-            cell.has_gathered()
+            cell.has_enough()
 
     def _open_cell(self, address: Address) -> Cell:
         if self._nursery is None:

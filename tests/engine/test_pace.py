@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from tertulia.engine.directory import Directory
 from tertulia.engine.errors import DeadlineExceeded
-from tertulia.engine.pace import ENOUGH
+from tertulia.engine.pace import ENOUGH, PATIENCE
 
 from .ledgers import Disk, Ledger, commit_all, ledgers, post
 from .scripted import Recorder
@@ -60,6 +60,87 @@ async def test_what_comes_within_the_pace_is_one_turn_when_it_is_over(autojump_c
         await trio.sleep_until(began + PACE)
         await send(directory)
         assert disk.under_way == [[2, 3, 4]]
+
+
+async def say(directory: Directory, *instants: float) -> None:
+    """A message, which is its own number, at each of the instants; paces since the last turn began."""
+    began = trio.current_time()
+    for number, instant in enumerate(instants):
+        await trio.sleep_until(began + instant * PACE)
+        await send(directory, number)
+
+
+async def test_while_more_keeps_coming_it_gathers_for_longer_but_not_forever(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        began = trio.current_time()
+        await send(directory, "first")
+        disk.commit()
+        await say(directory, *(0.4 * n for n in range(1, 8)))
+        assert disk.under_way == []
+        await trio.sleep_until(began + PATIENCE * PACE)
+        await send(directory)
+        assert disk.under_way == [list(range(7))]
+
+
+async def test_half_a_pace_without_more_ends_the_waiting(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        began = trio.current_time()
+        await send(directory, "first")
+        disk.commit()
+        await say(directory, 0.2, 0.9)
+        await trio.sleep_until(began + 1.4 * PACE)
+        assert disk.under_way == []
+        await trio.sleep_until(began + 1.5 * PACE)
+        await send(directory)
+        assert disk.under_way == [[0, 1]]
+
+
+async def test_who_waits_for_an_answer_before_saying_more_is_held_up_by_one_pace_only(
+    autojump_clock: MockClock,
+) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        await send(directory, 0, 0)
+        for turn in range(1, 10):
+            began = trio.current_time()
+            disk.commit()
+            await send(directory, turn, turn)
+            await trio.sleep_until(began + PACE)
+            await send(directory)
+            assert disk.under_way == [[turn, turn]]
+
+
+async def test_the_look_of_a_turn_that_came_early_does_not_begin_the_next_one(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        began = trio.current_time()
+        await send(directory, "first")
+        disk.commit()
+        await send(directory, 0)  # looked at after half a pace and after a whole one
+        await trio.sleep_until(began + 0.8 * PACE)
+        await send(directory, *range(1, ENOUGH))
+        disk.commit()
+        await send(directory, "next")
+        await trio.sleep_until(began + 1.7 * PACE)
+        assert disk.under_way == []
+        await trio.sleep_until(began + 1.8 * PACE)
+        await send(directory)
+        assert disk.under_way == [["next"]]
+
+
+async def test_looks_do_not_pile_up(autojump_clock: MockClock) -> None:
+    disk = Disk()
+    async with paced(disk) as directory:
+        for _ in range(50):
+            await send(directory, *range(ENOUGH))
+            disk.commit()
+            await send(directory, "more")
+            await trio.sleep(0.3 * PACE)
+        assert len(directory.pace) < 10
+        await trio.sleep(PATIENCE * PACE)
+        assert len(directory.pace) == 0
 
 
 async def test_the_pace_goes_on_while_a_commit_is_under_way(autojump_clock: MockClock) -> None:
