@@ -34,8 +34,8 @@ CACHED_STATEMENTS = 256
 #: How long one attempt to write waits for another program to let go of the file. The writer tries again for longer; in
 #: between, readers that have to know what is durable go on.
 BUSY_MILLISECONDS = 1000
-#: In place, a write that had to wait for so long (a page that was not in memory) was one too many: for a while, all of
-#: it happens in the thread.
+#: In place, a write that had to wait for so long (for pages that were not in memory, or for other threads) was one too
+#: many: for a while, all of it happens in the thread.
 WAITED_TOO_LONG, IN_THREAD_AFTER_THAT = 0.01, 1.0  # seconds
 #: Pages of the write-ahead log (4 KiB each) before it is copied into the database: 16 MiB, so that a busy server does
 #: so a few times a second at most.
