@@ -16,7 +16,7 @@ from .actor import Actor, Context
 from .config import EngineConfig
 from .errors import DeadlineExceeded, StaleWrite, TurnTooLong
 from .mailbox import NEVER, Alarm, Envelope, Lane, Mailbox
-from .pace import ENOUGH, PATIENCE, Pace
+from .pace import ENOUGH, PATIENCE, QUIET, Pace
 from .ref import Address, PostOffice
 from .supervisor import Supervisor
 from .turnstile import Turnstile
@@ -224,7 +224,7 @@ class Desk:
         if now < self.next_turn:
             self._gather_until(self.next_turn)
         elif self.mailbox.size > self._gathered and now < latest:
-            self._gather_until(min(now + pace / 2, latest))
+            self._gather_until(min(now + QUIET * pace, latest))
         else:
             self.has_enough()
 
@@ -240,7 +240,7 @@ class Desk:
             self.held = True
             self._unpark()
             assert self.actor is not None
-            before = self.next_turn - self.actor.pace / 2
+            before = self.next_turn - QUIET * self.actor.pace
             self._gather_until(before if self.directory.now() < before else self.next_turn)
         else:
             self._line_up()

@@ -8,7 +8,7 @@ interrupts.
 
 Where mail keeps coming, a little more of it is waited for, up to `PATIENCE` times the pace: a crowd that says hundreds
 of things a second reads none of them sooner. Whoever waits for an answer before saying more is not held up by that:
-half a pace without mail, and the turn begins.
+nothing for a while (`QUIET`), and the turn begins.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ ENOUGH = 32
 #: Paces from one turn to the next, at most, while mail keeps coming. A hundred people who hear five hundred messages a
 #: second cost a quarter less with two of them, and 40 % less with three.
 PATIENCE = 3
+#: Paces without mail that end the waiting. Less of them, and the steps in which a busy node reads look like silence.
+QUIET = 0.8
 
 
 class Held(Protocol):

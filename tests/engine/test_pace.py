@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from tertulia.engine.directory import Directory
 from tertulia.engine.errors import DeadlineExceeded
-from tertulia.engine.pace import ENOUGH, PATIENCE
+from tertulia.engine.pace import ENOUGH, PATIENCE, QUIET
 
 from .ledgers import Disk, Ledger, commit_all, ledgers, post
 from .scripted import Recorder
@@ -83,16 +83,16 @@ async def test_while_more_keeps_coming_it_gathers_for_longer_but_not_forever(aut
         assert disk.under_way == [list(range(7))]
 
 
-async def test_half_a_pace_without_more_ends_the_waiting(autojump_clock: MockClock) -> None:
+async def test_a_while_without_more_ends_the_waiting(autojump_clock: MockClock) -> None:
     disk = Disk()
     async with paced(disk) as directory:
         began = trio.current_time()
         await send(directory, "first")
         disk.commit()
-        await say(directory, 0.2, 0.9)
-        await trio.sleep_until(began + 1.4 * PACE)
+        await say(directory, 0.1, 0.9)
+        await trio.sleep_until(began + (1 + QUIET - 0.1) * PACE)
         assert disk.under_way == []
-        await trio.sleep_until(began + 1.5 * PACE)
+        await trio.sleep_until(began + (1 + QUIET + 0.001) * PACE)
         await send(directory)
         assert disk.under_way == [[0, 1]]
 
@@ -118,7 +118,7 @@ async def test_the_look_of_a_turn_that_came_early_does_not_begin_the_next_one(au
         began = trio.current_time()
         await send(directory, "first")
         disk.commit()
-        await send(directory, 0)  # looked at after half a pace and after a whole one
+        await send(directory, 0)  # looked at when the pace is over
         await trio.sleep_until(began + 0.8 * PACE)
         await send(directory, *range(1, ENOUGH))
         disk.commit()
