@@ -109,7 +109,7 @@ class SocketLimits:
     slice: int = 64  # sockets handled before other tasks get a turn
     # How long sockets that are ready all the time are left alone: a pass over what came meanwhile is one, not ten.
     gather: Seconds = 0.002
-    arrivals_share: Seconds = 0.0005  # of each pass, for those who have just come; the others wait no longer for them
+    arrivals_share: Seconds = 0.00025  # of each pass, for those who have just come; the others wait no longer for them
 
     def __post_init__(self) -> None:
         _all_positive(self)

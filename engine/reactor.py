@@ -38,7 +38,7 @@ class Reactor(Sockets):
     """The gateway's sockets, and the task that tells their handlers."""
 
     def __init__(
-        self, slice_size: int = 64, arrivals_share: float = 0.0005, read_chunk: int = 65536, gather: float = 0.0
+        self, slice_size: int = 64, arrivals_share: float = 0.00025, read_chunk: int = 65536, gather: float = 0.0
     ) -> None:
         super().__init__()
         self._slice = slice_size
