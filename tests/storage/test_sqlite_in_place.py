@@ -17,10 +17,12 @@ from tertulia.engine.errors import Unavailable
 from tertulia.storage import sqlite_connections, sqlite_writer
 from tertulia.storage.migrations.apply import apply_migrations
 from tertulia.storage.open import open_store
+from tertulia.storage.records import Contact, Token
 from tertulia.storage.sqlite import ROWS_IN_PLACE, SqliteStore
 from tertulia.storage.sqlite_connections import Connections, connect
+from tertulia.storage.writes import AmendMessage, Delete, EraseLog, Update, Write
 
-from .sample import OURS, commit_all, contents, conversation, fill, inserting, log_unit, message
+from .sample import OURS, T, commit_all, contents, conversation, fill, inserting, log_unit, message, writing
 
 TIMEOUT = 10  # seconds of real time: a test that waits for threads must not hang
 
@@ -69,6 +71,22 @@ async def test_a_large_batch_is_written_in_the_thread(database: Database) -> Non
     await commit_all(database.store, inserting(*(conversation(100 + n) for n in range(ROWS_IN_PLACE + 1))))
     assert database.here == []
     assert "insert" in database.elsewhere
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        EraseLog(OURS, 1, 1),
+        AmendMessage(OURS, 1, 1, None, deleted_at=T),
+        Delete(Token, {"contact_id": 1}),
+        Update(Contact, {"account_id": OURS}, {"blocked": True}),
+    ],
+    ids=lambda write: type(write).__name__,
+)
+async def test_what_may_touch_any_number_of_rows_is_written_in_the_thread(database: Database, write: Write) -> None:
+    await commit_all(database.store, log_unit(0, message(1)), writing(write))
+    assert database.here == []
+    assert "begin" in database.elsewhere
 
 
 async def test_the_event_loop_goes_on_while_another_program_has_the_database(file_url: str, tmp_path: Path) -> None:
