@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from ..engine.directory import Directory
+from ..engine.ring import Ring
 from ..storage.bus import NODE_CHANNEL, Bus, Received
 from ..storage.contracts import Reads
 from .access import AccessBook
@@ -38,10 +39,11 @@ class Cluster:
         wall_clock: WallClock,
         limits: ClusterLimits,
         nursery: trio.Nursery,
+        ring: Ring | None = None,
     ) -> None:
         self.bus = bus
         self.homes = Homes(bus, limits)
-        self.hub = SharedHub(bus, reads, wall_clock, limits, nursery)
+        self.hub = SharedHub(bus, reads, wall_clock, limits, nursery, ring)
         self.rights = Rights(bus, access, reads, limits, nursery)
         self._check = PositionCheck(self.hub, reads, wall_clock, limits)
         self._limits = limits

@@ -17,6 +17,7 @@ import trio
 
 from ..engine.errors import Draining, NotFound, TertuliaError, Unavailable
 from ..engine.hub import Hub
+from ..engine.ring import Ring
 from ..storage.bus import Bus
 from ..storage.contracts import Reads
 from .account_check import AccountCheck
@@ -40,9 +41,15 @@ class SharedHub(Hub[Event]):
     fills_gaps = True
 
     def __init__(
-        self, bus: Bus, reads: Reads, wall_clock: WallClock, limits: ClusterLimits, nursery: trio.Nursery
+        self,
+        bus: Bus,
+        reads: Reads,
+        wall_clock: WallClock,
+        limits: ClusterLimits,
+        nursery: trio.Nursery,
+        ring: Ring | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(ring)
         self._bus = bus
         self._me = bus.node.encode()
         self._skew = skew = int(limits.clock_skew * 1000)

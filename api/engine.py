@@ -29,6 +29,7 @@ from ..engine.actor import Actor
 from ..engine.directory import Address, Directory, Factory, Ref, open_directory
 from ..engine.hosting import open_shielded_nursery
 from ..engine.hub import Hub
+from ..engine.ring import open_ring
 from ..storage.bus import Bus
 from ..storage.contracts import Store
 from ..storage.group_commit import GroupCommit
@@ -142,15 +143,16 @@ async def run_engine(
     """
     # The writer outlives the actors: whatever they submit while they drain is still written.
     sending = open_lazy_webhook_sender(settings.webhook_sender, wall_clock)
-    async with sending as sender, open_shielded_nursery() as infrastructure:
+    many = open_ring(settings.sockets.sends_at_once)
+    async with sending as sender, many as ring, open_shielded_nursery() as infrastructure:
         journal = GroupCommit(store, settings.group_commit)
         infrastructure.start_soon(journal.run)
         cluster: Cluster | None = None
         try:
             access = AccessBook(store)
             if bus is not None:
-                cluster = Cluster(bus, store, access, wall_clock, settings.cluster, infrastructure)
-            hub = Hub[Event]() if cluster is None else cluster.hub
+                cluster = Cluster(bus, store, access, wall_clock, settings.cluster, infrastructure, ring)
+            hub = Hub[Event](ring) if cluster is None else cluster.hub
             queue = JobQueue(store, journal, wall_clock, settings.jobs)
             registry = JobRegistry() if jobs is None else jobs.copy()
             world = Collaborators(

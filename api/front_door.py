@@ -75,6 +75,8 @@ class FrontDoor:
 
     def on_writable(self) -> None: ...
 
+    def abandon(self) -> None: ...
+
     def on_deadline(self) -> None:
         self._full = False
         self.reactor.arrivals.watch(self.listener, self)
@@ -165,6 +167,8 @@ class Visit:
                 self._look()
 
     def on_writable(self) -> None: ...
+
+    def abandon(self) -> None: ...
 
     def on_deadline(self) -> None:
         if self.answered:

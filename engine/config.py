@@ -107,12 +107,18 @@ class SocketLimits:
     visit_grace: Seconds = 1.0  # ... where it is younger than this, nobody else is accepted yet
     read_chunk: Bytes = 64 * KIB
     slice: int = 64  # sockets handled before other tasks get a turn
+    # Sockets that a frame for many goes to in one system call, where Linux's io_uring is to be had; 0: one by one.
+    sends_at_once: int = 1024
     # How long sockets that are ready all the time are left alone: a pass over what came meanwhile is one, not ten.
     gather: Seconds = 0.002
     arrivals_share: Seconds = 0.00025  # of each pass, for those who have just come; the others wait no longer for them
 
     def __post_init__(self) -> None:
-        _all_positive(self)
+        _all_positive(self, or_zero=("sends_at_once",))
+        if self.sends_at_once > 32768:
+            raise ValueError(
+                f"SocketLimits.sends_at_once is {self.sends_at_once}; Linux takes at most 32768 in one system call."
+            )
 
 
 @dataclass(frozen=True, slots=True)

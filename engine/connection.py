@@ -70,7 +70,7 @@ class Connection:
         self._peer: Peer | None = None
         self._closing = False
         self._interest = READ
-        self.outbox = Outbox(sock.send, self, limits.outbox)
+        self.outbox = Outbox(sock.send, self, limits.outbox, sock.fileno())
         self._sockets.watch(sock, self, READ)
 
     def start(self, peer: Peer) -> None:
@@ -101,6 +101,10 @@ class Connection:
     def on_deadline(self) -> None:
         """The peer did not take our last bytes, or did not close, in time."""
         self._end()
+
+    def abandon(self) -> None:
+        self._closing = True
+        self.outbox.abandon()
 
     def on_error(self, error: Exception) -> None:
         logger.error("a connection failed and is closed", exc_info=error)

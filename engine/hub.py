@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from .group import Members, Sink, write_to_all
+from .group import Group, Sink
+from .ring import Ring
 
 P = TypeVar("P")
 P_contra = TypeVar("P_contra", contravariant=True)
@@ -39,7 +40,7 @@ class Topic(Generic[P]):
     __slots__ = ("groups", "taps")
 
     def __init__(self) -> None:
-        self.groups: dict[Format[P], Members] = {}
+        self.groups: dict[Format[P], Group] = {}
         self.taps: dict[Callable[[Sequence[P]], None], None] | None = None
 
     def empty(self) -> bool:
@@ -52,7 +53,9 @@ class Hub(Generic[P]):
     #: Whether subscribers get what a failed commit, or the way from another node, kept from being published.
     fills_gaps = False
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Ring | None = None) -> None:
+        """With a ring, frames for many sockets take one system call."""
+        self._ring = ring
         self._topics: dict[str, Topic[P]] = {}
         self._publications = 0
         self._deliveries = 0
@@ -63,7 +66,7 @@ class Hub(Generic[P]):
         groups = self._topic(topic).groups
         members = groups.get(format)
         if members is None:
-            members = groups[format] = {}
+            members = groups[format] = Group(self._ring)
         if sink not in members:
             sink.enter(members)
             self._subscriptions += 1
@@ -107,11 +110,7 @@ class Hub(Generic[P]):
             if not frames:
                 continue
             self._deliveries += len(members) * len(publications)
-            if ephemeral:
-                for sink in members:
-                    sink.send_ephemeral(frames)
-            else:
-                write_to_all(members, frames)
+            members.write(frames, ephemeral=ephemeral)
         if entry.taps:
             for listener in list(entry.taps):
                 listener(publications)

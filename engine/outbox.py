@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
-from .group import Members
+from .group import Group, Write
 
 #: Bytes that are joined for one write; a larger entry is written by itself, without a copy.
 WRITE_CHUNK = 128 * 1024
@@ -45,16 +45,26 @@ class Outbox:
     `send` is the socket's: it takes a part of the bytes and says how much, or raises BlockingIOError.
     """
 
-    __slots__ = ("_backlog", "_groups", "_limit", "_owner", "_send", "_state", "_taken", "_waiting", "shed")
+    __slots__ = (
+        "_backlog", "_descriptor", "_groups", "_limit", "_owner", "_send", "_state", "_taken", "_waiting", "shed",
+    )  # fmt: skip
 
-    def __init__(self, send: Callable[[bytes | memoryview], int], owner: OutboxOwner, limit: int) -> None:
+    def __init__(
+        self,
+        send: Callable[[bytes | memoryview], int],
+        owner: OutboxOwner,
+        limit: int,
+        descriptor: int | None = None,
+    ) -> None:
+        """With the socket's descriptor, groups write to it themselves as long as nothing waits. Then `abandon` must
+        come before the socket is closed: the descriptor may be another socket's soon after."""
         self._send = send
+        self._descriptor = descriptor
         self._owner = owner
         self._limit = limit
-        # (bytes, ephemeral) in the order of sending. None is the common case: open, and nothing waits. Then, and only
-        # then, groups write to the socket themselves.
+        # (bytes, ephemeral) in the order of sending. None is the common case: open, and nothing waits.
         self._backlog: deque[tuple[bytes, bool]] | None = None
-        self._groups: tuple[Members, ...] = ()
+        self._groups: tuple[Group, ...] = ()
         self._taken = 0  # how much of the first entry has left
         self._waiting = 0
         self._state = _State.OPEN
@@ -98,13 +108,16 @@ class Outbox:
 
     # A group's side; see `group`.
 
-    def enter(self, members: Members) -> None:
-        members[self] = self._send if self._backlog is None else self._take
-        self._groups += (members,)
+    def enter(self, group: Group) -> None:
+        group.put(self)
+        self._groups += (group,)
 
-    def leave(self, members: Members) -> None:
-        if members.pop(self, None) is not None:
-            self._groups = tuple([other for other in self._groups if other is not members])
+    def leave(self, group: Group) -> None:
+        group.remove(self)
+        self._groups = tuple([other for other in self._groups if other is not group])
+
+    def socket(self) -> tuple[int, Write] | None:
+        return None if self._descriptor is None or self._backlog is not None else (self._descriptor, self._send)
 
     def unsent(self, frames: bytes, taken: int) -> None:
         if taken:
@@ -112,14 +125,10 @@ class Outbox:
         else:
             self.send(frames)  # and be told why nothing of it was taken
 
-    def _take(self, frames: bytes) -> int:
-        self.send(frames)
-        return len(frames)
-
     def _have_backlog(self, backlog: deque[tuple[bytes, bool]] | None) -> None:
         self._backlog = backlog
-        for members in self._groups:
-            members[self] = self._send if backlog is None else self._take
+        for group in self._groups:
+            group.put(self)
 
     def finish(self, frames: bytes) -> None:
         """Send these after all that waits, and take no more."""

@@ -19,6 +19,10 @@ class SocketHandler(Protocol):
 
     def on_deadline(self) -> None: ...
 
+    def abandon(self) -> None:
+        """The socket is closed next: write to it no more. A descriptor means another socket soon after."""
+        ...
+
     def on_error(self, error: Exception) -> None:
         """One of the others raised: log it and give the socket up. Must not raise."""
         ...
@@ -54,5 +58,7 @@ class Sockets:
         """Close the selector and every socket that is still registered."""
         for key in list(self._selector.get_map().values()):
             if isinstance(key.fileobj, socket):
+                handler: SocketHandler = key.data
+                handler.abandon()
                 key.fileobj.close()
         self._selector.close()

@@ -115,7 +115,8 @@ async def fan_out() -> AsyncGenerator[Round]:
     hub: Hub[Event] = Hub()
     for number in range(SUBSCRIBERS):
         format = EventFormat(JSON, IDENTIFIER, "member" if number % 2 else "visitor", "epoch")
-        hub.join("room", format, Outbox(len, Willing(), SocketLimits().outbox))  # a socket whose `send` is `len`
+        outbox = Outbox(len, Willing(), SocketLimits().outbox, number)  # a socket whose `send` is `len`
+        hub.join("room", format, outbox)
 
     async def run() -> None:
         for _ in range(PUBLICATIONS):

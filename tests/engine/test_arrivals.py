@@ -47,6 +47,8 @@ class Newcomer:
     def on_writable(self) -> None:
         self.told.append(-self.number)
 
+    def abandon(self) -> None: ...
+
     def on_deadline(self) -> None: ...
 
     def on_error(self, error: Exception) -> None:

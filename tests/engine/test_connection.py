@@ -39,8 +39,8 @@ class Raw:
 class Room:
     """Connections of one topic, as the gateway would have them: a session that is closed leaves the hub."""
 
-    def __init__(self, reactor: Reactor, size: int, buffer: int | None = BUFFER) -> None:
-        self.hub: Hub[bytes] = Hub()
+    def __init__(self, reactor: Reactor, hub: Hub[bytes], size: int, buffer: int | None = BUFFER) -> None:
+        self.hub = hub
         self.lines = [Line(reactor, LIMITS, buffer) for _ in range(size)]
         self.publishing = False
         for line in self.lines:
@@ -65,6 +65,11 @@ class Room:
     @property
     def subscriptions(self) -> int:
         return self.hub.statistics().subscriptions
+
+
+@pytest.fixture(params=["one by one", "through a ring"])
+def hub(request: pytest.FixtureRequest) -> Hub[bytes]:
+    return Hub(request.getfixturevalue("ring") if request.param == "through a ring" else None)
 
 
 async def test_messages_reach_the_peer_in_order_and_what_it_sends_reaches_the_client(
@@ -251,9 +256,9 @@ async def test_a_session_that_fails_even_when_it_is_closed_still_loses_its_socke
 
 
 async def test_a_subscriber_that_reads_too_slowly_is_told_so_and_the_others_miss_nothing(
-    reactor: Reactor, autojump_clock: MockClock
+    reactor: Reactor, hub: Hub[bytes], autojump_clock: MockClock
 ) -> None:
-    room = Room(reactor, 3)
+    room = Room(reactor, hub, 3)
     slow, *others = room.lines
     began = trio.current_time()
     received: dict[Line, bytes] = dict.fromkeys(others, b"")
@@ -287,9 +292,9 @@ def at_end_of(stream: bytes) -> bool:
 
 
 async def test_a_subscriber_that_never_reads_is_closed_in_time_and_holds_no_memory(
-    reactor: Reactor, autojump_clock: MockClock
+    reactor: Reactor, hub: Hub[bytes], autojump_clock: MockClock
 ) -> None:
-    room = Room(reactor, 2)
+    room = Room(reactor, hub, 2)
     stuck, sound = room.lines
     while not stuck.peer.closings:
         room.publish(b"x" * 500)
@@ -304,9 +309,9 @@ async def test_a_subscriber_that_never_reads_is_closed_in_time_and_holds_no_memo
 
 
 async def test_a_burst_that_overflows_everybody_within_one_turn_ends_each_session_once(
-    reactor: Reactor, autojump_clock: MockClock
+    reactor: Reactor, hub: Hub[bytes], autojump_clock: MockClock
 ) -> None:
-    room = Room(reactor, 5)
+    room = Room(reactor, hub, 5)
     for _ in range(200):
         room.publish(b"x" * 500)
     assert room.subscriptions == 5  # nobody leaves while somebody may be iterating
@@ -317,9 +322,10 @@ async def test_a_burst_that_overflows_everybody_within_one_turn_ends_each_sessio
 
 async def test_subscribers_whose_sockets_are_broken_leave_soon_after_a_broadcast_not_during_it(
     reactor: Reactor,
+    hub: Hub[bytes],
     autojump_clock: MockClock,
 ) -> None:
-    room = Room(reactor, 5)
+    room = Room(reactor, hub, 5)
     began = trio.current_time()
     for line in room.lines[::2]:
         line.client.close()
@@ -332,9 +338,9 @@ async def test_subscribers_whose_sockets_are_broken_leave_soon_after_a_broadcast
 
 
 async def test_the_session_s_end_is_not_told_twice_by_an_overflow_and_a_bug_together(
-    reactor: Reactor, autojump_clock: MockClock
+    reactor: Reactor, hub: Hub[bytes], autojump_clock: MockClock
 ) -> None:
-    room = Room(reactor, 1)
+    room = Room(reactor, hub, 1)
     (line,) = room.lines
     line.client.send(client_frame(TEXT, b"\x00"))
     for _ in range(200):

@@ -9,11 +9,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tertulia.engine.group import Members, PlainSink, write_to_all
+from tertulia.engine.group import Group, PlainSink
 from tertulia.engine.outbox import WRITE_CHUNK, Outbox
 
 LIMIT = 1000
 EVERYTHING = 10**9
+DESCRIPTOR = 99  # of no socket: without a ring nobody writes to it
 
 
 class Wire:
@@ -50,7 +51,7 @@ class Wire:
 
 
 def outbox_on(wire: Wire, limit: int = LIMIT) -> Outbox:
-    return Outbox(wire.send, wire, limit)
+    return Outbox(wire.send, wire, limit, DESCRIPTOR)
 
 
 def blocked(limit: int = LIMIT, taken: int = 1) -> tuple[Wire, Outbox]:
@@ -217,19 +218,19 @@ class Listener(PlainSink):
 
 def test_a_group_writes_to_the_socket_itself_while_nothing_waits() -> None:
     wire = Wire()
-    members: Members = {}
-    outbox_on(wire).enter(members)
-    assert list(members.values()) == [wire.send]
+    group = Group()
+    outbox_on(wire).enter(group)
+    assert outbox_on(wire).socket() == (DESCRIPTOR, wire.send)
 
 
 def test_what_a_group_writes_stays_behind_what_waits_whoever_made_it_wait() -> None:
     wire, outbox = blocked(taken=3)
-    members: Members = {}
-    outbox.enter(members)
+    group = Group()
+    outbox.enter(group)
     wire.room = EVERYTHING
-    write_to_all(members, b"second.")
+    group.write(b"second.")
     assert drain(wire, outbox) == b"first.second."
-    write_to_all(members, b"third.")
+    group.write(b"third.")
     assert bytes(wire.taken) == b"first.second.third."
 
 
@@ -238,11 +239,11 @@ def test_a_member_that_cannot_take_all_keeps_the_rest_and_the_others_get_theirs(
     wire, before, after = Wire(), Listener(), Listener()
     wire.room = room
     outbox = outbox_on(wire)
-    members: Members = {}
+    group = Group()
     for sink in (before, outbox, after):
-        sink.enter(members)
-    write_to_all(members, b"frame.")
-    write_to_all(members, b"another.")
+        sink.enter(group)
+    group.write(b"frame.")
+    group.write(b"another.")
     assert (outbox.waiting, wire.wanted) == (14 - room, True)
     assert before.heard == after.heard == [b"frame.", b"another."]
     assert drain(wire, outbox) == b"frame.another."
@@ -251,24 +252,24 @@ def test_a_member_that_cannot_take_all_keeps_the_rest_and_the_others_get_theirs(
 def test_a_member_whose_socket_fails_breaks_alone_and_once() -> None:
     wire, other = Wire(), Listener()
     wire.error = BrokenPipeError()
-    members: Members = {}
-    outbox_on(wire).enter(members)
-    other.enter(members)
-    write_to_all(members, b"frame.")
-    write_to_all(members, b"another.")
+    group = Group()
+    outbox_on(wire).enter(group)
+    other.enter(group)
+    group.write(b"frame.")
+    group.write(b"another.")
     assert (wire.breaks, other.heard) == (1, [b"frame.", b"another."])
 
 
 def test_who_has_left_a_group_gets_nothing_more_of_it() -> None:
     wire = Wire()
     outbox = outbox_on(wire)
-    one: Members = {}
-    another: Members = {}
+    one = Group()
+    another = Group()
     outbox.enter(one)
     outbox.enter(another)
     outbox.leave(one)
-    write_to_all(one, b"of one.")
-    write_to_all(another, b"of another.")
+    one.write(b"of one.")
+    another.write(b"of another.")
     assert bytes(wire.taken) == b"of another."
 
 
@@ -280,9 +281,9 @@ class OutboxMachine(RuleBasedStateMachine):
         self.wire = Wire()
         self.wire.room = room
         self.outbox = outbox_on(self.wire)
-        self.groups: tuple[Members, ...] = ({}, {})
-        for members in self.groups:
-            self.outbox.enter(members)
+        self.groups = (Group(), Group())
+        for group in self.groups:
+            self.outbox.enter(group)
         self.expected = bytearray()  # what must have left
         self.queue: deque[tuple[bytes, bool]] = deque()
         self.half = 0
@@ -321,7 +322,7 @@ class OutboxMachine(RuleBasedStateMachine):
         if group is None:
             self.outbox.send(frame)
         else:
-            write_to_all(self.groups[group], frame)
+            self.groups[group].write(frame)
         if self.overflowed or self.finished:
             return
         self.queue.append((frame, False))

@@ -35,6 +35,8 @@ class Handler:
     def on_writable(self) -> None:
         self.heard.append("writable")
 
+    def abandon(self) -> None: ...
+
     def on_deadline(self) -> None:
         self.heard.append("deadline")
         self.when.append(trio.current_time())
