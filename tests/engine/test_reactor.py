@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from socket import socket
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tertulia.engine.reactor import SWEEP_INTERVAL, Reactor
+from tertulia.engine.reactor import SWEEP_INTERVAL, TURNS_BETWEEN, Reactor
 from tertulia.engine.sockets import READ, WRITE
 
 from .sockets import settle, socket_pair
@@ -234,6 +235,24 @@ async def test_sockets_that_are_ready_all_the_time_are_handled_together(
     asked = trio.current_time()
     await settle()
     assert handled[4:] == [asked]
+    reactor.close()
+
+
+async def test_between_two_shares_of_newcomers_the_other_tasks_get_several_turns(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    reactor = Reactor()
+    ours, theirs = socket_pair()
+    turn = 0
+    shares: list[int] = []
+    reactor.arrivals.watch(ours, Handler(ours, lambda: shares.append(turn)))
+    nursery.start_soon(reactor.run)
+    await settle()
+    while (turn := turn + 1) < 40:
+        theirs.send(b"x")  # somebody is always new
+        await trio.lowlevel.checkpoint()
+    assert len(shares) > 3
+    assert all(later - earlier >= TURNS_BETWEEN for earlier, later in pairwise(shares))
     reactor.close()
 
 
