@@ -19,6 +19,7 @@ from .tally import COMPLAINTS_KEPT, Tally, merged
 #: Above this share of a core a process of the generator is taken for the bottleneck, and its figures are refused.
 SATURATED = 0.9
 LEAVING = 5.0  # seconds that a process gets to end
+ENDED = "A process of the load generator ended; what it said is above."
 LEAD = 0.02  # seconds from an order to the common moment that it names
 
 
@@ -61,6 +62,18 @@ class Crowd:
         """Go on for a while, and count."""
         return merged([answer.tally for answer in self._order(Run(monotonic_ns() + int((seconds + LEAD) * 1e9)))])
 
+    @contextmanager
+    def running(self) -> Generator[list[Tally]]:
+        """Go on while the block, which is another crowd's, lasts, and count; the list has the tally after it."""
+        counted = list[Tally]()
+        self._send(Run(None))
+        try:
+            yield counted
+        finally:
+            self._send(Hush())
+            counted.append(merged([answer.tally for answer in self._answers()]))
+            self._answers()
+
     def say(self, rooms: range, each: int, timeout: float = 60.0) -> Tally:
         return merged([answer.tally for answer in self._order(Say(rooms, each, timeout))])
 
@@ -102,12 +115,21 @@ class Crowd:
         return totals
 
     def _order(self, order: Order) -> list[Done]:
+        self._send(order)
+        return self._answers()
+
+    def _send(self, order: Order) -> None:
         try:
             for pipe in self.pipes:
                 pipe.send(order)
+        except (EOFError, ConnectionError):
+            raise CrowdFailed(ENDED) from None
+
+    def _answers(self) -> list[Done]:
+        try:
             done: list[Done] = [pipe.recv() for pipe in self.pipes]
         except (EOFError, ConnectionError):
-            raise CrowdFailed("A process of the load generator ended; what it said is above.") from None
+            raise CrowdFailed(ENDED) from None
         for answer in done:
             self.complaints += answer.tally.complaints[: COMPLAINTS_KEPT - len(self.complaints)]
         return done

@@ -37,7 +37,7 @@ class Hush:
 class Run:
     """Go on until then, and count: the answer's tally is of this time alone."""
 
-    until: int  # nanoseconds of the monotonic clock
+    until: int | None  # nanoseconds of the monotonic clock; None: until the next order comes
 
 
 @dataclass(frozen=True, slots=True)

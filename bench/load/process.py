@@ -27,7 +27,7 @@ def main(pipe: Pipe, core: int | None, address: tuple[str, int], dialect: Dialec
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor for each client
     if core is not None:
         os.sched_setaffinity(0, {core})
-    process = Worker(Reactor(address, dialect, clients))
+    process = Worker(Reactor(address, dialect, clients), pipe.poll)
     gc.freeze()
     gc.disable()  # nothing here goes in circles
     while True:
@@ -42,8 +42,9 @@ def main(pipe: Pipe, core: int | None, address: tuple[str, int], dialect: Dialec
 class Worker:
     """Orders to a reactor, carried out one after the other; needs no process of its own."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, has_orders: Callable[[], bool] = bool) -> None:
         self._reactor = reactor
+        self._has_orders = has_orders
         self._dropped: list[Connection] = []
         self._wall, self._cpu = monotonic_ns(), process_time_ns()
 
@@ -64,7 +65,8 @@ class Worker:
                 reactor.speech.allow(senders_of(reactor.connections), 0)
             case Run():
                 self._begin()
-                self._until(lambda: monotonic_ns() >= order.until, None)
+                until = order.until
+                self._until(self._has_orders if until is None else lambda: monotonic_ns() >= until, None)
             case Say():
                 self._say(order)
             case Drop():

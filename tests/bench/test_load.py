@@ -110,6 +110,23 @@ def test_an_echo_is_complete_and_timed() -> None:
         assert made.complaints == []
 
 
+def test_a_crowd_goes_on_and_counts_for_as_long_as_another_is_busy() -> None:
+    clients = [Client(0, sender=0, paced=True)]
+    with (
+        echo() as address,
+        crowd(address, EchoDialect(), clients, ()) as bystanders,
+        crowd(address, EchoDialect(), clients, ()) as others,
+    ):
+        bystanders.open(timeout=TIMEOUT)
+        bystanders.start(200.0)
+        with bystanders.running() as counted:
+            others.run(0.3)
+        (tally,) = counted
+        assert 40 <= tally.delivered <= 80
+        assert tally.latencies.count == tally.delivered
+        assert bystanders.settle().lost == 0
+
+
 def test_a_rate_is_kept() -> None:
     with echo() as address:
         worker = Worker(Reactor(address, EchoDialect(), [Client(0, sender=0, paced=True)]))
