@@ -46,8 +46,6 @@ class Reactor(Sockets):
         super().__init__()
         self._slice = slice_size
         self._gather = gather  # seconds
-        self._next_pass = 0.0  # not before this instant
-        self._crowded = False  # whether sockets were ready before it
         self._received = memoryview(bytearray(read_chunk))
         #: Sockets that are handled for so many seconds in each pass, after which those of the reactor have their turn.
         self.arrivals = Arrivals(arrivals_share)
@@ -95,8 +93,16 @@ class Reactor(Sockets):
             await self._serve()
 
     async def _serve(self) -> None:
+        descriptor: int = self._selector.fileno()  # `available` has been asked
+        select = self._selector.select
+        next_pass = 0.0
         while True:
-            for number, (key, events) in enumerate(await self._ready_sockets(), 1):
+            await trio.lowlevel.wait_readable(descriptor)
+            next_pass = await self._let_gather(next_pass)
+            self._wakeups += 1
+            ready = select(0)
+            self._events += len(ready)
+            for number, (key, events) in enumerate(ready, 1):
                 handler: SocketHandler = key.data
                 try:
                     if events & READ:
@@ -108,37 +114,21 @@ class Reactor(Sockets):
                 if number % self._slice == 0:
                     await trio.lowlevel.checkpoint()
 
-    async def _ready_sockets(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for the next pass, and for company where the last one was just now; what is ready then.
+    async def _let_gather(self, next_pass: float) -> float:
+        """Wait for company, where the last pass was just now. Returns when the next one is not too early.
 
-        On its own, a message costs a whole round of the scheduler. Where company came, more of it is expected: then the
-        kernel is asked when that time is over, and need not wake this task before. Newcomers are not held up: theirs is
-        a share of each pass.
+        On its own, a message costs a whole round of the scheduler. Newcomers are not held up: theirs is a share of
+        each pass.
         """
-        ready: list[tuple[selectors.SelectorKey, int]] = []
         if self.arrivals.had_their_share():
-            self._next_pass, self._crowded = 0.0, False
             for _ in range(TURNS_BETWEEN):
                 await trio.lowlevel.checkpoint()
-        if self._crowded:
-            await self._let_gather()
-            ready = self._selector.select(0)
-        if not ready:
-            await trio.lowlevel.wait_readable(self._selector.fileno())  # `available` has been asked
-            self._crowded = self._gather > 0 and trio.current_time() < self._next_pass
-            if self._crowded:
-                await self._let_gather()
-            ready = self._selector.select(0)
-        self._next_pass = trio.current_time() + self._gather
-        self._wakeups += 1
-        self._events += len(ready)
-        return ready
-
-    async def _let_gather(self) -> None:
-        if trio.current_time() < self._next_pass:
-            await trio.sleep_until(self._next_pass)
-        else:
-            await trio.lowlevel.checkpoint()
+            return 0.0
+        now = trio.current_time()
+        if now < next_pass:
+            await trio.sleep_until(next_pass)
+            now = trio.current_time()
+        return now + self._gather
 
     async def _work_soon(self) -> None:
         while True:
