@@ -155,8 +155,6 @@ class Ring:
     def _complete(self, short: list[tuple[int, int]]) -> None:
         words = self._words
         head, tail = words[self._completed_head], words[self._completed_tail]
-        if head == tail:
-            return
         while head != tail:
             place = head & (self._completion_entries - 1)
             tag, result = COMPLETION.unpack_from(self._rings, self._completions + COMPLETION.size * place)
