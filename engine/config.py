@@ -79,7 +79,7 @@ class Lifecycle:
     turns_in_flight: int = 1
     # Messages of all actors whose turns have begun and wait for a commit; more begin only where nothing else is to do.
     # Fewer: each commit, which costs as much as some ten messages, is for fewer of them. More: each waits for more.
-    messages_in_flight: int = 256
+    messages_in_flight: int = 192
     drain_grace: Seconds = 10.0  # less than hypercorn's shutdown timeout
     activations_at_once: int = 64  # a thundering herd after a restart must not exhaust the store's readers
     queued_messages: int = 200_000  # in all mailboxes together: the memory that overload may take

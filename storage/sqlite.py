@@ -41,7 +41,7 @@ from .writes import AmendMessage, Delete, EraseLog, Unit, Update
 
 READERS = 4
 #: More than these are not written in place: it would keep the event loop for longer than a turn may.
-ROWS_IN_PLACE = 512
+ROWS_IN_PLACE = 1024
 OF_ANY_SIZE = (Update, Delete, AmendMessage, EraseLog)  # an erased message is looked for in all events of its log
 
 
@@ -326,8 +326,9 @@ def _connect_all(path: str) -> Connections:
         opened.append(connect(path, patient=False))
         patiently(apply_migrations, opened[0])
         opened.append(connect(path, read_only=True, patient=False))
+        opened.append(connect(path))
         opened.extend(connect(path, read_only=True) for _ in range(READERS))
-        return Connections(opened[0], opened[2:], near=opened[1])
+        return Connections(opened[0], opened[3:], near=opened[1], checkpoints=opened[2])
     except BaseException as error:
         for connection in opened:
             connection.close()

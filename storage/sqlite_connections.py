@@ -2,10 +2,13 @@
 results.
 
 WAL and `synchronous=FULL`: a commit is on the disk when it returns, and readers never wait behind it, because each
-sees the state that was committed when its read began. What waits for the disk, or may wait for another program,
-happens in worker threads; a caller that is cancelled waits for its thread, so no connection is ever used by two. What
-SQLite does in memory, and soon has done, is done in place: a thread would have to get the interpreter back for each
-statement, and on a busy server takes longer to do that than to run it.
+sees the state that was committed when its read began. One connection more copies the write-ahead log into the database
+(`sqlite_checkpoints`).
+
+What waits for the disk, or may wait for another program, happens in worker threads; a caller that is cancelled waits
+for its thread, so no connection is ever used by two. What SQLite does in memory, and soon has done, is done in place: a
+thread would have to get the interpreter back for each statement, and on a busy server takes longer to do that than to
+run it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Any, TypeVar
 import trio
 
 from ..engine.errors import Invalid, NotFound, Unavailable
+from .sqlite_checkpoints import TOO_LONG, Checkpoints
 from .writer_thread import WriterThread
 
 T = TypeVar("T")
@@ -37,9 +41,6 @@ BUSY_MILLISECONDS = 1000
 #: In place, a write that had to wait for so long (for pages that were not in memory, or for other threads) was one too
 #: many: for a while, all of it happens in the thread.
 WAITED_TOO_LONG, IN_THREAD_AFTER_THAT = 0.01, 1.0  # seconds
-#: Pages of the write-ahead log (4 KiB each) before it is copied into the database: 16 MiB, so that a busy server does
-#: so a few times a second at most.
-CHECKPOINT_PAGES = 4096
 
 
 class FrugalConnection(sqlite3.Connection):
@@ -86,7 +87,7 @@ def connect(database: str, *, read_only: bool = False, patient: bool = True) -> 
         connection.execute("pragma synchronous = full")
         connection.execute("pragma foreign_keys = on")
         connection.execute("pragma secure_delete = on")  # what is erased does not stay behind in free pages
-        connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute(f"pragma wal_autocheckpoint = {TOO_LONG}")
         if read_only:
             connection.execute("pragma query_only = on")
         if not patient:
@@ -126,6 +127,7 @@ class Connections:
         writer: not patient; in the thread it is made so.
         readers: patient ones, each for one thread at a time.
         near: not patient; used by the event loop itself, where there is one.
+        checkpoints: copies the write-ahead log; without it, the writer does.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Connections:
         readers: Sequence[sqlite3.Connection],
         *,
         near: sqlite3.Connection | None = None,
+        checkpoints: sqlite3.Connection | None = None,
         threads: bool = True,
     ) -> None:
         self._writer = writer
@@ -141,6 +144,10 @@ class Connections:
         self._idle = list(readers)
         self._readers = trio.CapacityLimiter(len(readers))
         self._writer_thread = WriterThread("tertulia writer")
+        self.checkpoints: Checkpoints | None = None
+        if checkpoints is not None:
+            self.checkpoints = Checkpoints(checkpoints, writer, self._writer_thread)
+        self._all = dict.fromkeys((*readers, near, checkpoints, writer))  # in memory all are one
         self._threads = threads
         self._not_here_before = 0.0  # on the clock of `time.monotonic`
         self._closed = False
@@ -193,7 +200,9 @@ class Connections:
         if not self._threads:
             await trio.lowlevel.checkpoint()
             return work(self._writer, *arguments)
-        return await self._writer_thread.run(patiently, work, self._writer, *arguments)
+        written: T = await self._writer_thread.run(patiently, work, self._writer, *arguments)
+        self._after_commit()
+        return written
 
     async def write_in_halves(
         self, begin: Callable[..., T | None], finish: Callable[[sqlite3.Connection], object], *arguments: object
@@ -208,6 +217,8 @@ class Connections:
         """
         self._check_open()
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self.checkpoints is not None:
+            await self.checkpoints.writer_is_free()
         if not self._threads or self._writer_thread.busy or time.monotonic() < self._not_here_before:
             return None
         waited = time.monotonic() - time.thread_time()
@@ -217,6 +228,7 @@ class Connections:
             self._not_here_before = now + IN_THREAD_AFTER_THAT
         if begun is not None:
             await self._writer_thread.run_now(finish, self._writer)
+            self._after_commit()
         return begun
 
     async def aclose(self) -> None:
@@ -225,17 +237,23 @@ class Connections:
         with trio.CancelScope(shield=True):
             for _ in range(int(self._readers.total_tokens)):
                 await self._readers.acquire_on_behalf_of(object())
+            if self.checkpoints is not None:
+                await self.checkpoints.aclose()
             await self._writer_thread.aclose()
             if self._threads:
                 await trio.to_thread.run_sync(self._close)
             else:
                 self._close()
 
+    def _after_commit(self) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.after_commit()
+
     def _check_open(self) -> None:
         if self._closed:
             raise Unavailable("The database is closed.")
 
     def _close(self) -> None:
-        for connection in dict.fromkeys((*self._idle, self._near, self._writer)):  # in memory all are one
+        for connection in self._all:
             if connection is not None:
                 connection.close()

@@ -50,12 +50,7 @@ class WriterThread:
 
     async def run_now(self, work: Callable[..., T], *arguments: object) -> T:
         """The same for a caller that has begun something: the work is ordered even where the caller is cancelled."""
-        bell = self._bell
-        if bell is None:
-            bell = self._bell = _Bell()
-            # A daemon: an interpreter that ends without `aclose` is not kept alive by a thread that waits for work.
-            self._thread = threading.Thread(target=_work_off, args=(self._orders,), name=self._name, daemon=True)
-            self._thread.start()
+        bell = self._begin()
         # Not in a `finally`: where the wait itself fails, the thread is still at work.
         self._unanswered += 1
         if bell.awaited:  # by the writer's task; who comes beside it takes the way that is open to many
@@ -67,6 +62,26 @@ class WriterThread:
             result = await bell.rung()
         self._unanswered -= 1
         return cast(T, result.unwrap())
+
+    def order(self, work: Callable[..., T], *arguments: object, then: Callable[[outcome.Outcome[T]], object]) -> None:
+        """The same without waiting: `then` is called with the result in the event loop."""
+        self._begin()
+        token = trio.lowlevel.current_trio_token()
+
+        def answered(result: outcome.Outcome[T]) -> None:
+            self._unanswered -= 1
+            then(result)
+
+        self._unanswered += 1
+        self._orders.put((work, arguments, lambda result: token.run_sync_soon(answered, result)))
+
+    def _begin(self) -> _Bell:
+        if self._bell is None:
+            self._bell = _Bell()
+            # A daemon: an interpreter that ends without `aclose` is not kept alive by a thread that waits for work.
+            self._thread = threading.Thread(target=_work_off, args=(self._orders,), name=self._name, daemon=True)
+            self._thread.start()
+        return self._bell
 
     async def aclose(self) -> None:
         """Wait for what was ordered, and let the thread end."""

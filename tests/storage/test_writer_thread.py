@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import outcome
 import pytest
 import trio
 import trio.testing
@@ -30,6 +31,28 @@ async def test_what_the_work_raises_reaches_who_asked_and_the_thread_goes_on() -
         assert await writer.run(divmod, 7, 2) == (3, 1)
     finally:
         await writer.aclose()
+
+
+async def test_what_is_ordered_runs_in_its_turn_and_its_result_is_told_in_the_event_loop() -> None:
+    writer = WriterThread("writer")
+    told: list[tuple[int, int]] = []
+    is_told = trio.Event()
+
+    def note(result: outcome.Outcome[int]) -> None:
+        told.append((result.unwrap(), threading.get_ident()))
+        is_told.set()
+
+    writer.order(int, "1", then=note)
+    assert writer.busy
+    assert await writer.run(int, "2") == 2
+    await is_told.wait()
+    assert told == [(1, threading.get_ident())]
+    assert not writer.busy
+    failed: list[outcome.Outcome[int]] = []
+    writer.order(int, "three", then=failed.append)
+    await writer.aclose()
+    with pytest.raises(ValueError, match="three"):
+        failed[0].unwrap()
 
 
 async def test_many_who_ask_at_once_each_get_their_own_result_in_the_order_of_asking() -> None:
