@@ -17,6 +17,10 @@ from time import perf_counter
 
 from .sockets import READ, WRITE, SocketHandler, Sockets
 
+#: Turns of all other tasks between two shares. What was read meanwhile has then gone through its actor, the writer and
+#: back, instead of waiting for one share after the other.
+TURNS_BETWEEN = 5
+
 
 class Arrivals(Sockets):
     """The sockets of newcomers; a handler of the reactor itself.
@@ -31,7 +35,8 @@ class Arrivals(Sockets):
         super().__init__()
         self._share = share
         self._clock = clock
-        self._served = False
+        self._turns_off = 0
+        self._is_off = False
         self._ready: deque[tuple[selectors.SelectorKey, int]] = deque()
 
     def fileno(self) -> int:
@@ -40,14 +45,17 @@ class Arrivals(Sockets):
     def __len__(self) -> int:
         return len(self._selector.get_map())
 
-    def had_their_share(self) -> bool:
-        """Whether any of them has been told of anything since this was asked."""
-        served, self._served = self._served, False
-        return served
+    def make_way(self) -> bool:
+        """Whether the others have this turn to themselves, because newcomers had theirs just now."""
+        self._is_off = self._turns_off > 0
+        self._turns_off -= self._is_off
+        return self._is_off
 
     def on_readable(self) -> None:
         """Tell handlers, each of what was ready, until the share is used up."""
-        self._served = True
+        if self._is_off:
+            return
+        self._turns_off = TURNS_BETWEEN
         clock = self._clock
         end = clock() + self._share
         ready = self._ready

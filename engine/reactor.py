@@ -22,12 +22,10 @@ import trio
 
 from .arrivals import Arrivals
 from .sockets import READ, WRITE, SocketHandler, Sockets
+from .threads import let_threads_run
 
 #: Seconds between two looks at the deadlines of sockets that must say or swallow something in time.
 SWEEP_INTERVAL = 0.5
-#: Turns that all other tasks get between two shares of newcomers: a message that was read has then gone through its
-#: actor and the writer, instead of waiting for one share after the other.
-TURNS_BETWEEN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +95,13 @@ class Reactor(Sockets):
         select = self._selector.select
         next_pass = 0.0
         while True:
-            await trio.lowlevel.wait_readable(descriptor)
-            next_pass = await self._let_gather(next_pass)
+            if self.arrivals.make_way():
+                let_threads_run()
+                await trio.lowlevel.checkpoint()
+                next_pass = 0.0
+            else:
+                await trio.lowlevel.wait_readable(descriptor)
+                next_pass = await self._let_gather(next_pass)
             self._wakeups += 1
             ready = select(0)
             self._events += len(ready)
@@ -118,12 +121,8 @@ class Reactor(Sockets):
         """Wait for company, where the last pass was just now. Returns when the next one is not too early.
 
         On its own, a message costs a whole round of the scheduler. Newcomers are not held up: theirs is a share of
-        each pass.
+        every few turns.
         """
-        if self.arrivals.had_their_share():
-            for _ in range(TURNS_BETWEEN):
-                await trio.lowlevel.checkpoint()
-            return 0.0
         now = trio.current_time()
         if now < next_pass:
             await trio.sleep_until(next_pass)

@@ -18,6 +18,8 @@ from typing import Any, TypeVar, cast
 import outcome
 import trio
 
+from ..engine.threads import let_threads_run
+
 T = TypeVar("T")
 
 _Answer = Callable[[outcome.Outcome[Any]], object]
@@ -59,6 +61,7 @@ class WriterThread:
             result = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
         else:
             self._orders.put((work, arguments, bell.ring))
+            let_threads_run()
             result = await bell.rung()
         self._unanswered -= 1
         return cast(T, result.unwrap())

@@ -10,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tertulia.engine.reactor import SWEEP_INTERVAL, TURNS_BETWEEN, Reactor
+from tertulia.engine.arrivals import TURNS_BETWEEN
+from tertulia.engine.reactor import SWEEP_INTERVAL, Reactor
 from tertulia.engine.sockets import READ, WRITE
 
 from .sockets import settle, socket_pair
