@@ -111,7 +111,7 @@ class SocketLimits:
     sends_at_once: int = 1024
     # How long sockets that are ready all the time are left alone: a pass over what came meanwhile is one, not ten.
     gather: Seconds = 0.002
-    arrivals_share: Seconds = 0.00025  # of each pass, for those who have just come; the others wait no longer for them
+    arrivals_share: Seconds = 0.00025  # of one pass in six, for those who have just come; nobody else waits longer
 
     def __post_init__(self) -> None:
         _all_positive(self, or_zero=("sends_at_once",))

@@ -23,8 +23,8 @@ import trio
 #: more than this many.
 ENOUGH = 32
 #: Paces from one turn to the next, at most, while mail keeps coming. A hundred people who hear five hundred messages a
-#: second cost a quarter less with two of them, and 40 % less with three.
-PATIENCE = 3
+#: second cost a quarter less with two of them, 40 % less with three, and nearly half as much with four.
+PATIENCE = 4
 #: Paces without mail that end the waiting. Less of them, and the steps in which a busy node reads look like silence.
 QUIET = 0.8
 

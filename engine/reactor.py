@@ -45,7 +45,7 @@ class Reactor(Sockets):
         self._slice = slice_size
         self._gather = gather  # seconds
         self._received = memoryview(bytearray(read_chunk))
-        #: Sockets that are handled for so many seconds in each pass, after which those of the reactor have their turn.
+        #: Sockets that are handled for so many seconds of a pass, after which those of the reactor have their turn.
         self.arrivals = Arrivals(arrivals_share)
         self._selector.register(self.arrivals, READ, self.arrivals)
         self._deadlines: dict[SocketHandler, float] = {}
@@ -121,7 +121,7 @@ class Reactor(Sockets):
         """Wait for company, where the last pass was just now. Returns when the next one is not too early.
 
         On its own, a message costs a whole round of the scheduler. Newcomers are not held up: theirs is a share of
-        every few turns.
+        one pass in a few.
         """
         now = trio.current_time()
         if now < next_pass:

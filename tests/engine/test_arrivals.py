@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tertulia.engine.arrivals import TURNS_BETWEEN, Arrivals
+from tertulia.engine.arrivals import PASSES_BETWEEN, Arrivals
 from tertulia.engine.config import SocketLimits
 from tertulia.engine.reactor import Reactor
 from tertulia.engine.sockets import READ, WRITE
@@ -212,7 +212,7 @@ async def test_between_two_newcomers_everybody_else_is_told_several_times(
     reactor.close()
     assert [number for number in told if number] == [1, 2, 3, 4, 5]
     turns = [told.index(number + 1) - told.index(number) - 1 for number in range(1, 5)]
-    assert min(turns) >= TURNS_BETWEEN
+    assert min(turns) >= PASSES_BETWEEN
 
 
 async def test_a_connection_is_a_newcomer_until_its_first_message_and_never_again(

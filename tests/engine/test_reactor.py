@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tertulia.engine.arrivals import TURNS_BETWEEN
+from tertulia.engine.arrivals import PASSES_BETWEEN
 from tertulia.engine.reactor import SWEEP_INTERVAL, Reactor
 from tertulia.engine.sockets import READ, WRITE
 
@@ -253,7 +253,7 @@ async def test_between_two_shares_of_newcomers_the_other_tasks_get_several_turns
         theirs.send(b"x")  # somebody is always new
         await trio.lowlevel.checkpoint()
     assert len(shares) > 3
-    assert all(later - earlier >= TURNS_BETWEEN for earlier, later in pairwise(shares))
+    assert all(later - earlier >= PASSES_BETWEEN for earlier, later in pairwise(shares))
     reactor.close()
 
 
