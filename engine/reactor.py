@@ -102,7 +102,7 @@ class Reactor(Sockets):
             else:
                 await trio.lowlevel.wait_readable(descriptor)
                 next_pass = await self._let_gather(next_pass)
-            self._wakeups += 1
+                self._wakeups += 1
             ready = select(0)
             self._events += len(ready)
             for number, (key, events) in enumerate(ready, 1):
